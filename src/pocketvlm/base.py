@@ -1,0 +1,101 @@
+"""The pre-trained student as files: found in a folder or on the hub, its tokenizer read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from pocketvlm.contract import END, IMAGE, Encode
+from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, fingerprint, read_json
+
+RECORD = "base.json"
+"""Beside the adapter: which base, at which commit, it was trained on."""
+
+TOKENIZER_FILES = ("config.json", "generation_config.json", "tokenizer*.json")
+MODEL_FILES = (*TOKENIZER_FILES, "special_tokens_map.json", "*.safetensors", "*.index.json")
+
+
+class BaseUnreachable(PocketError):
+    """Neither the hub nor its cache on this disk gave the base."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where the base lies on this disk and what it is."""
+
+    folder: Path
+    record: Row
+    """`model`, `revision`, and `commit` (hub) or `sha256` of the weights (local folder)."""
+
+
+def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
+    """The base's folder, downloaded at need; `revision: main` is resolved to a commit.
+
+    Once an adapter exists its recorded commit is used again, so that a moved branch cannot put
+    an adapter onto another base. ConfigError or PocketError name what is missing."""
+    base = project.config.base
+    local = project.path(Path(base.model))
+    if local.is_dir():
+        weights = {path.name: fingerprint(path) for path in sorted(local.glob("*.safetensors"))}
+        return Base(local, {"model": base.model, "revision": None, "sha256": weights})
+    record = project.workspace.adapter / RECORD
+    known = read_json(record) if record.is_file() else {}
+    same = known.get("model") == base.model and known.get("revision") == base.revision
+    folder = _download(base.model, known["commit"] if same else base.revision, files, local)
+    return Base(folder, {"model": base.model, "revision": base.revision, "commit": folder.name})
+
+
+def _download(model: str, revision: str, files: Sequence[str], local: Path) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(files)))
+    except HFValidationError:
+        raise ConfigError(
+            f"base.model: {model!r} is neither a folder ({local}) nor a hub id"
+        ) from None
+    except LocalEntryNotFoundError:
+        raise BaseUnreachable(
+            f"the base {model} is not in the hub's cache and the hub cannot be reached: "
+            "connect once, or set base.model to a local folder"
+        ) from None
+    except HfHubHTTPError as error:
+        raise PocketError(
+            f"the hub refused {model} at {revision} ({type(error).__name__}): check base.model "
+            "and base.revision; a gated model needs HF_TOKEN in the environment"
+        ) from None
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer as its file says; PocketError when it is not of SmolVLM's kind.
+
+    transformers 5.23's AutoTokenizer rebuilds SmolVLM's pre-tokenizer and loses its digits rule
+    ("a\\n\\n3" becomes other tokens than in llama.cpp), so the file is read as it is."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise PocketError(f"{path} does not exist: {folder} is no complete model folder")
+    tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    for token in (IMAGE, END):
+        if tokenizer.token_to_id(token) is None:
+            raise PocketError(f"{path} has no token {token}: it is not SmolVLM's tokenizer")
+    return tokenizer
+
+
+def encoder(tokenizer: Tokenizer) -> Encode:
+    """Text to token ids: special tokens parsed, none added."""
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    return encode
+
+
+def check_labels(project: Project) -> None:
+    """ConfigError when the base's tokenizer cannot tell the labels' answers apart."""
+    folder = find_base(project, TOKENIZER_FILES).folder
+    project.contract.check_answers(encoder(load_tokenizer(folder)))

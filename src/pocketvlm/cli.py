@@ -1,0 +1,172 @@
+"""The commands: thin, no logic. Heavy rooms are imported when a command needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pocketvlm import __version__
+from pocketvlm.errors import PocketError
+from pocketvlm.pipeline.stages import STAGES, Stage
+from pocketvlm.progress import say
+
+if TYPE_CHECKING:
+    from pocketvlm.project import Project
+
+app = typer.Typer(
+    help="Teach a phone-sized vision-language model one job, and prove that the phone does it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Option("-c", "--config", help="The project's configuration.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one value: section.key=value.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+DEFAULT_CONFIG = Path("pocketvlm.yaml")
+
+
+def main() -> None:
+    """Entry point: a user's mistake becomes one line and an exit code, not a traceback."""
+    try:
+        app()
+    except PocketError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("stopped; what is finished is kept, run the same command to go on")
+        sys.exit(1)
+    except OSError as error:
+        say(f"error: {error.strerror or error}: {error.filename or 'no file named'}")
+        sys.exit(1)
+
+
+def load(config: Path, overrides: list[str] | None) -> Project:
+    """The project of a configuration file."""
+    from pocketvlm.project import Project
+
+    return Project.load(config, tuple(overrides or ()))
+
+
+def show(figures: dict[str, Any], as_json: bool) -> None:
+    """Figures for people, one a line, or for programs."""
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False))
+        return
+    for name, value in figures.items():
+        print(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+def version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        print(f"pocketvlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+) -> None:
+    """Write a commented pocketvlm.yaml."""
+    from pocketvlm.pipeline.doctor import write_config
+
+    path = write_config(folder)
+    say(f"Wrote {path}. Put pictures into {path.parent / 'pictures'} and see `pocketvlm doctor`.")
+
+
+@app.command()
+def doctor(
+    config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Check configuration, labels, base, teacher's key, runtime and disk before anything runs."""
+    from pocketvlm.pipeline.doctor import examine
+
+    show(examine(load(config, set_)), as_json)
+
+
+@app.command()
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    first: Annotated[str | None, typer.Option("--from", help="First stage.")] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what is up to date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages; what is up to date is skipped."""
+    from pocketvlm.pipeline import run as run_stages
+
+    figures = run_stages(load(config, set_), first, last, force)
+    if as_json:
+        show(figures, as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's workspace goes.")] = Path(
+        "demo-workspace"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of scenes and training.")] = 0,
+    pictures: Annotated[int, typer.Option(min=10, help="How many scenes are drawn.")] = 0,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole way on the embedded default: no account, no key, no network."""
+    from pocketvlm.demo.demo import PICTURES, run_demo
+
+    figures = run_demo(folder, seed, pictures or PICTURES)
+    if as_json:
+        show(figures, as_json)
+    if open_report:
+        webbrowser.open((folder / "report" / "report.html").resolve().as_uri())
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Pictures to classify.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the shipped files in llama.cpp, as the phone would."""
+    from pocketvlm.runtime.predict import predict as ask
+
+    for row in ask(load(config, set_), images):
+        if as_json:
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            said = row["label"] or f"no label, but {row['text']!r}"
+            print(f"{row['image']}: {said} ({row['ms']:.0f} ms)")
+
+
+def _command(stage: Stage) -> Callable[..., None]:
+    def command(
+        config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
+    ) -> None:
+        from pocketvlm.pipeline import execute
+
+        show(execute(load(config, set_), stage), as_json)
+
+    return command
+
+
+for _stage in STAGES:
+    app.command(_stage.name, help=_stage.help)(_command(_stage))

@@ -1,0 +1,1 @@
+"""The embedded default: drawn scenes, a rule teacher, a tiny student."""

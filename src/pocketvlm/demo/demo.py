@@ -1,0 +1,87 @@
+"""The embedded default: drawn scenes, a rule teacher on loopback, a tiny student, the whole way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pocketvlm.config import Config, commented_yaml, parse_config
+from pocketvlm.demo.scenes import write_scenes
+from pocketvlm.demo.teacher import MODEL, serve
+from pocketvlm.pipeline import run
+from pocketvlm.progress import say
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, read_json, read_rows, write_text
+
+BASE = Path(__file__).parent / "base"
+"""The tiny student's base, pre-trained on attributes of pictures (student/pretrain.py)."""
+
+PICTURES = 1500
+TRUTH = "truth.jsonl"
+
+
+def run_demo(folder: Path, seed: int, pictures: int) -> Row:
+    """Draw, label, train, convert and judge in `folder`; a second run goes on where one stopped."""
+    started = time.monotonic()
+    say(
+        f"The demo draws {pictures} scenes of the five elements, lets a rule teacher label them\n"
+        "over HTTP, trains a tiny SmolVLM and judges its GGUF files in llama.cpp against the truth."
+    )
+    draw(folder, seed, pictures)
+    with serve() as url:
+        config = demo_config(url, seed)
+        write_text(folder / "pocketvlm.yaml", commented_yaml(config))
+        run(Project.of(config, folder.resolve()))
+    metrics: Row = read_json(folder / "report" / "metrics.json")
+    seconds = round(time.monotonic() - started)
+    say(summary(folder, metrics, seconds))
+    return metrics | {"seconds": seconds}
+
+
+def draw(folder: Path, seed: int, pictures: int) -> None:
+    """Draw the scenes unless these are here already."""
+    drawn = folder / TRUTH
+    if drawn.is_file() and sum(1 for _ in read_rows(drawn)) == pictures:
+        say("scenes: already drawn")
+        return
+    write_scenes(folder / "pictures", drawn, pictures, seed)
+
+
+def demo_config(url: str, seed: int) -> Config:
+    """The default configuration with the demo's base, teacher, truth and a short training."""
+    overrides: dict[str, Any] = {
+        "base": {"model": str(BASE)},
+        "collect": {"folder": "pictures", "licence": "Apache-2.0 (drawn by pocketvlm)"},
+        "teacher": {"base_url": url, "model": MODEL, "max_side": 512, "concurrency": 4},
+        "train": {
+            "epochs": 12,
+            "learning_rate": 2e-3,
+            "batch": 16,
+            "accumulation": 1,
+            "seed": seed,
+        },
+        "validate": {"truth": "known", "truth_file": TRUTH},
+    }
+    return parse_config(overrides)
+
+
+def summary(folder: Path, metrics: Row, seconds: float) -> str:
+    """What came out, and where to look next."""
+    low, high = metrics["ci"]
+    shipped = next(row for row in metrics["ladder"] if row["step"].startswith(metrics["type"]))
+    command = sys.argv[0] if Path(sys.argv[0]).name == "pocketvlm" else "pocketvlm"
+    picture = next(iter(sorted((folder / "pictures").iterdir())))
+    return (
+        f"\nDone in {seconds / 60:.1f} minutes.\n"
+        f"  accuracy in llama.cpp ({metrics['type']}, known truth): {metrics['accuracy']:.3f} "
+        f"[{low:.3f}, {high:.3f}] on {metrics['n']} pictures\n"
+        f"  before: base {metrics['base']['likelihood']:.3f} by likelihood, "
+        f"{metrics['base']['greedy']:.3f} greedy; teacher {metrics['teacher']['accuracy']:.3f}\n"
+        f"  torch and llama.cpp agree on {metrics['agreement']:.1%}; "
+        f"{shipped['mib']:.1f} MiB; {metrics['ms_per_picture']:.0f} ms a picture\n"
+        f"  folder: {folder.resolve()}\n"
+        f"  look at the report: python3 -m webbrowser {folder / 'report' / 'report.html'}\n"
+        f"  classify a picture: {command} predict -c {folder}/pocketvlm.yaml {picture}"
+    )

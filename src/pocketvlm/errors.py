@@ -1,0 +1,19 @@
+"""Errors a user can mend: the message names cause and mend, the class decides the exit code."""
+
+
+class PocketError(Exception):
+    """A stage could not do its work (exit code 1)."""
+
+    exit_code = 1
+
+
+class ConfigError(PocketError):
+    """Wrong usage or configuration (exit code 2)."""
+
+    exit_code = 2
+
+
+class GateMissed(PocketError):
+    """The files exist, but the accuracy or the parity does not (exit code 3)."""
+
+    exit_code = 3

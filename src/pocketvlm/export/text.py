@@ -1,0 +1,92 @@
+"""The language model's file: keys and tensors of llama.cpp's `llama` architecture."""
+
+from functools import partial
+from pathlib import Path
+
+from gguf import GGUFType, GGUFWriter
+
+from pocketvlm.export.architecture import Architecture, TextSizes
+from pocketvlm.export.checkpoint import Checkpoint, Floats
+from pocketvlm.export.vocabulary import add_vocabulary
+from pocketvlm.export.writer import Tensor, write
+
+PREFIX = "model.text_model."
+HEAD = "lm_head.weight"
+
+
+def export_text(model: Path, out: Path, type: str) -> list[str]:
+    """Write the language model of the folder `model` to `out` as F32, F16 or Q8_0.
+
+    Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. PocketError when
+    the folder is incomplete or of another architecture."""
+    architecture = Architecture.read(model)
+    checkpoint = Checkpoint.open(model)
+    tensors = _tensors(architecture.text)
+    if not architecture.tied or HEAD in checkpoint.tensors:
+        tensors.append(Tensor("output.weight", HEAD, _embedding_shape(architecture.text)))
+    writer = GGUFWriter(None, "llama")
+    writer.add_type(GGUFType.MODEL)
+    _add_sizes(writer, architecture.text)
+    add_vocabulary(writer, model, architecture.text.vocabulary)
+    return write(out, writer, tensors, checkpoint, (PREFIX,), type)
+
+
+def _add_sizes(writer: GGUFWriter, text: TextSizes) -> None:
+    writer.add_block_count(text.layers)
+    writer.add_context_length(text.context)
+    writer.add_embedding_length(text.width)
+    writer.add_feed_forward_length(text.feed_forward)
+    writer.add_head_count(text.heads)
+    writer.add_head_count_kv(text.key_value_heads)
+    writer.add_rope_freq_base(text.rope_theta)
+    writer.add_layer_norm_rms_eps(text.epsilon)
+    writer.add_key_length(text.head_width)
+    writer.add_value_length(text.head_width)
+    writer.add_vocab_size(text.vocabulary)
+    writer.add_rope_dimension_count(text.head_width)
+
+
+def _tensors(text: TextSizes) -> list[Tensor]:
+    tensors = [
+        Tensor("token_embd.weight", PREFIX + "embed_tokens.weight", _embedding_shape(text)),
+        Tensor("output_norm.weight", PREFIX + "norm.weight", (text.width,)),
+    ]
+    for layer in range(text.layers):
+        tensors += _layer(text, layer)
+    return tensors
+
+
+def _layer(text: TextSizes, layer: int) -> list[Tensor]:
+    width, inner = text.width, text.feed_forward
+    queries, keys = text.heads * text.head_width, text.key_value_heads * text.head_width
+
+    def tensor(name: str, source: str, *shape: int, heads: int | None = None) -> Tensor:
+        name, source = f"blk.{layer}.{name}.weight", f"{PREFIX}layers.{layer}.{source}.weight"
+        if heads is None:
+            return Tensor(name, source, shape)
+        return Tensor(name, source, shape, partial(interleave, heads=heads))
+
+    return [
+        tensor("attn_norm", "input_layernorm", width),
+        tensor("attn_q", "self_attn.q_proj", queries, width, heads=text.heads),
+        tensor("attn_k", "self_attn.k_proj", keys, width, heads=text.key_value_heads),
+        tensor("attn_v", "self_attn.v_proj", keys, width),
+        tensor("attn_output", "self_attn.o_proj", width, queries),
+        tensor("ffn_norm", "post_attention_layernorm", width),
+        tensor("ffn_gate", "mlp.gate_proj", inner, width),
+        tensor("ffn_up", "mlp.up_proj", inner, width),
+        tensor("ffn_down", "mlp.down_proj", width, inner),
+    ]
+
+
+def interleave(rows: Floats, heads: int) -> Floats:
+    """Order the rows of a query or key matrix (heads x head width, width) as llama.cpp rotates.
+
+    transformers rotates row i of a head with row i + half, llama.cpp rows 2i and 2i + 1
+    (conversion/llama.py `permute`)."""
+    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1])
+    return halves.swapaxes(1, 2).reshape(rows.shape)
+
+
+def _embedding_shape(text: TextSizes) -> tuple[int, int]:
+    return text.vocabulary, text.width

@@ -1,0 +1,139 @@
+"""Labelling: every picture without an answer is asked about, a bounded number at a time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from pocketvlm.errors import PocketError
+from pocketvlm.label.client import Teacher, Unreachable, failed
+from pocketvlm.label.ledger import Ledger, answers_of, now, question_key
+from pocketvlm.progress import bar, say
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, read_rows
+
+PATIENCE = 3
+"""Unreachable calls in a row, with no answer between, before the run stops; of other failures
+as many as twice the calls in flight."""
+
+
+def label(project: Project) -> Row:
+    """Ask the teacher about every collected picture that has no answer under the present prompt,
+    model and sampling; the figures count all of them."""
+    ledger = Ledger(project.workspace.answers)
+    waiting = [
+        row
+        for row in read_rows(project.workspace.index)
+        if not ledger.answered(question_key(project.config, row["sha256"]))
+    ]
+    if waiting:
+        say(f"{project.config.teacher.model} at {project.config.teacher.base_url}")
+        try:
+            asyncio.run(_ask_all(project, ledger, waiting))
+        except BaseExceptionGroup as group:
+            known = [error for error in group.exceptions if isinstance(error, PocketError)]
+            if not known:
+                raise
+            raise known[0] from None
+    return _figures(project, asked=len(waiting))
+
+
+async def _ask_all(project: Project, ledger: Ledger, waiting: list[Row]) -> None:
+    teacher = Teacher(project.config, project.workspace.root)
+    pictures = iter(waiting)
+    counts: Counter[str] = Counter()
+    streak = Streak(max(PATIENCE, 2 * project.config.teacher.concurrency))
+    workers = min(project.config.teacher.concurrency, len(waiting))
+    with bar("Labelling", len(waiting)) as advance:
+        tell = _tell(counts, advance)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(_work(project, ledger, teacher, pictures, streak, tell))
+        finally:
+            await teacher.close()
+
+
+class Streak:
+    """Failed calls in a row, each after its retries: where nothing comes back, asking stops."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.failed = self.unreachable = 0
+
+    def missed(self, error: Unreachable) -> None:
+        """Count a call without connection; `error` is raised when nobody is there."""
+        self.unreachable += 1
+        if self.unreachable >= PATIENCE:
+            raise error
+
+    def see(self, answer: Row) -> None:
+        """Count an answer; PocketError when too many calls in a row gave none."""
+        if answer["status"] != "failed":
+            self.failed = self.unreachable = 0
+            return
+        self.failed += 1
+        if self.failed >= self.limit:
+            raise PocketError(
+                f"{self.failed} calls in a row failed, the last with {answer['error']}; "
+                "what is answered is kept, run the same command to go on"
+            )
+
+
+async def _work(
+    project: Project,
+    ledger: Ledger,
+    teacher: Teacher,
+    pictures: Iterator[Row],
+    streak: Streak,
+    tell: Callable[[str], None],
+) -> None:
+    """One of several workers that share the iterator: ask, write down, go on."""
+    for picture in pictures:
+        answer = await _ask(project, ledger, teacher, picture, streak)
+        if answer["status"] == "malformed":
+            answer = await _ask(project, ledger, teacher, picture, streak)
+        tell(str(answer["status"]))
+        streak.see(answer)
+
+
+async def _ask(
+    project: Project, ledger: Ledger, teacher: Teacher, picture: Row, streak: Streak
+) -> Row:
+    """One call between its two ledger rows."""
+    key = question_key(project.config, picture["sha256"])
+    ledger.intend(key, picture["sha256"], project.config)
+    try:
+        answer = await teacher.ask(project.workspace.originals / picture["file"])
+    except Unreachable as error:
+        streak.missed(error)
+        answer = failed("unreachable", "no connection")
+    row = {"kind": "answer", "key": key, "picture": picture["sha256"]}
+    ledger.record(row | answer | {"at": now()})
+    return answer
+
+
+def _tell(counts: Counter[str], advance: Callable[[str], None]) -> Callable[[str], None]:
+    def tell(status: str) -> None:
+        counts[status] += 1
+        advance(", ".join(f"{name} {count}" for name, count in counts.most_common()))
+
+    return tell
+
+
+def _figures(project: Project, asked: int) -> Row:
+    answers = [answer for _, answer in answers_of(project)]
+    status = Counter(row["status"] for row in answers)
+    errors = Counter(str(row.get("error", "")).split(":")[0] for row in answers if "error" in row)
+    for error, count in errors.items():
+        say(f"  {count} x {error}; run `pocketvlm label` again to ask about them once more")
+    if answers and not status["ok"]:
+        raise PocketError(
+            f"no picture got a label ({dict(status)}): see {project.workspace.answers}"
+        )
+    return {
+        "asked": asked,
+        "status": dict(status),
+        "labels": dict(Counter(row["label"] for row in answers if row["status"] == "ok")),
+        "tokens_in": sum(row.get("tokens_in") or 0 for row in answers),
+        "tokens_out": sum(row.get("tokens_out") or 0 for row in answers),
+    }

@@ -1,0 +1,103 @@
+"""Running stages: skip what is up to date, say why something is done again, keep a manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pocketvlm.errors import ConfigError, GateMissed
+from pocketvlm.pipeline.stages import STAGES, Stage
+from pocketvlm.progress import say
+from pocketvlm.workspace import Row, append_row, read_json, write_json
+
+if TYPE_CHECKING:
+    from pocketvlm.project import Project
+
+
+def run(
+    project: Project, first: str | None = None, last: str | None = None, force: bool = False
+) -> Row:
+    """Run the stages from `first` to `last`; the figures of each, by name.
+
+    GateMissed is raised where validation missed its gate, also when it is up to date."""
+    figures: Row = {}
+    for stage in select(project, first, last):
+        reason = "forced" if force else why(project, stage)
+        if reason is None:
+            manifest = read_json(project.workspace.manifest(stage.name))
+            say(f"{stage.name}: up to date")
+            if manifest["gate"]:
+                raise GateMissed(manifest["gate"])
+            figures[stage.name] = manifest["figures"]
+        else:
+            say(f"{stage.name}: {reason}")
+            figures[stage.name] = execute(project, stage)
+    return figures
+
+
+def select(project: Project, first: str | None, last: str | None) -> Sequence[Stage]:
+    """The stages between two names; a custom dataset enters at `prepare`."""
+    names = [stage.name for stage in STAGES]
+    for name in (first, last):
+        if name is not None and name not in names:
+            raise ConfigError(f"there is no stage {name!r}: choose one of {', '.join(names)}")
+    start = names.index(first or ("prepare" if project.config.prepare.custom else names[0]))
+    stop = names.index(last or names[-1])
+    if stop < start:
+        raise ConfigError(f"{names[stop]} comes before {names[start]}: exchange --from and --until")
+    return STAGES[start : stop + 1]
+
+
+def why(project: Project, stage: Stage) -> str | None:
+    """Why a stage must run, or None when it is up to date."""
+    path = project.workspace.manifest(stage.name)
+    if not path.is_file():
+        return "first run"
+    manifest = read_json(path)
+    state = stage.state(project)
+    changed = [name for name, value in state.items() if manifest["inputs"].get(name) != value]
+    if changed:
+        return f"again, because {', '.join(changed)} changed"
+    results = stage.results(project)
+    lost = [name for name, value in results.items() if manifest["outputs"].get(name) != value]
+    return f"again, because {', '.join(lost)} is missing or was altered" if lost else None
+
+
+def execute(project: Project, stage: Stage) -> Row:
+    """Run one stage and write its manifest; a missed gate is recorded before it is raised."""
+    started = time.monotonic()
+    state = stage.state(project)
+    gate: GateMissed | None = None
+    figures: Row = {}
+    _log(project, stage, "started")
+    try:
+        figures = stage.run(project)
+    except GateMissed as error:
+        gate = error
+    seconds = round(time.monotonic() - started, 1)
+    manifest = {
+        "stage": stage.name,
+        "at": _now(),
+        "seconds": seconds,
+        "contract": project.contract.hash,
+        "inputs": state,
+        "outputs": stage.results(project),
+        "figures": figures,
+        "gate": str(gate) if gate else None,
+    }
+    write_json(project.workspace.manifest(stage.name), manifest)
+    _log(project, stage, "gate missed" if gate else "done", seconds)
+    if gate:
+        raise gate
+    return figures
+
+
+def _log(project: Project, stage: Stage, event: str, seconds: float | None = None) -> None:
+    row = {"at": _now(), "stage": stage.name, "event": event, "seconds": seconds}
+    append_row(project.workspace.logs / "stages.jsonl", row)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

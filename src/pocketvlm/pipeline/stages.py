@@ -1,0 +1,138 @@
+"""The stages of the way: what each runs, what it depends on, and what it leaves behind."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pocketvlm.workspace import Row, fingerprint, sha256_json
+
+if TYPE_CHECKING:  # the command line shows its help without loading the configuration's models
+    from pocketvlm.project import Project
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the data's way. Paths are relative to the workspace."""
+
+    name: str
+    help: str
+    settings: tuple[str, ...]
+    """Sections of the configuration that change its result."""
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def run(self, project: Project) -> Row:
+        """Do the work; the room is imported only now, because some take seconds to load."""
+        room = importlib.import_module(f"pocketvlm.{ROOMS[self.name]}")
+        work: Callable[[Project], Row] = getattr(room, self.name)
+        return work(project)
+
+    def state(self, project: Project) -> Row:
+        """Fingerprints of everything the result depends on."""
+        config = project.config.model_dump(mode="json", by_alias=True, exclude={"teacher": HOW})
+        state: Row = {name: sha256_json(config[name]) for name in self.settings}
+        root = project.workspace.root
+        state |= {path: fingerprint(root / path) for path in self.inputs}
+        if self.name == "collect":
+            state["pictures"] = _listing(project.path(project.config.collect.folder))
+        if self.name == "prepare" and project.config.prepare.custom:
+            state["custom"] = fingerprint(project.path(project.config.prepare.custom))
+        if self.name == "validate" and project.config.validate_.truth_file:
+            state["truth"] = fingerprint(project.path(project.config.validate_.truth_file))
+        return state
+
+    def results(self, project: Project) -> Row:
+        """Fingerprints of what the stage left."""
+        return {path: fingerprint(project.workspace.root / path) for path in self.outputs}
+
+
+SPLITS = ("dataset/train.jsonl", "dataset/val.jsonl", "dataset/test.jsonl", "dataset/contract.json")
+
+STAGES = (
+    Stage(
+        "collect",
+        "Gather pictures of a folder into originals/.",
+        settings=("collect",),
+        inputs=(),
+        outputs=("originals/index.jsonl",),
+    ),
+    Stage(
+        "label",
+        "Ask the teacher about every picture that has no answer yet.",
+        settings=("task", "teacher"),
+        inputs=("originals/index.jsonl",),
+        outputs=("labels/answers.jsonl",),
+    ),
+    Stage(
+        "prepare",
+        "Make device bitmaps and the train, val and test splits.",
+        settings=("task", "device", "teacher", "prepare"),
+        inputs=("originals/index.jsonl", "labels/answers.jsonl"),
+        outputs=SPLITS,
+    ),
+    Stage(
+        "train",
+        "Train the LoRA adapter on the text model.",
+        settings=("task", "device", "base", "train"),
+        inputs=SPLITS,
+        outputs=("adapter",),
+    ),
+    Stage(
+        "merge",
+        "Fold the adapter into the base, in float32.",
+        settings=("base",),
+        inputs=("adapter",),
+        outputs=("merged",),
+    ),
+    Stage(
+        "convert",
+        "Write the GGUF files for the phone.",
+        settings=("device", "convert"),
+        inputs=("merged",),
+        outputs=("gguf",),
+    ),
+    Stage(
+        "validate",
+        "Measure the shipped files in llama.cpp on the test split.",
+        settings=("task", "device", "prepare", "convert", "validate"),
+        inputs=(*SPLITS, "adapter", "merged", "gguf"),
+        outputs=("report/metrics.json", "report/report.html"),
+    ),
+    Stage(
+        "bundle",
+        "Pack what the app takes.",
+        settings=("task", "device", "convert"),
+        inputs=("gguf", "report/metrics.json"),
+        outputs=("bundle",),
+    ),
+)
+
+HOW = {"base_url", "api_key_env", "concurrency", "timeout", "retries"}
+"""Settings of the teacher that change how it is asked, not what it answers."""
+
+ROOMS = {
+    "collect": "collect",
+    "label": "label",
+    "prepare": "prepare",
+    "train": "student",
+    "merge": "student",
+    "convert": "export",
+    "validate": "validate",
+    "bundle": "bundle",
+}
+"""Which room does a stage's work."""
+
+
+def _listing(folder: Path) -> str | None:
+    """Names, sizes and times of a folder's files: enough to see that pictures came or went."""
+    if not folder.is_dir():
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [(path, path.stat()) for path in files]
+    return sha256_json(
+        [[path.relative_to(folder).as_posix(), s.st_size, s.st_mtime_ns] for path, s in facts]
+    )

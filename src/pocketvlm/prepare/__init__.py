@@ -1,0 +1,5 @@
+"""From labels to splits."""
+
+from pocketvlm.prepare.prepare import prepare
+
+__all__ = ["prepare"]

@@ -1,0 +1,44 @@
+"""The dataset card: what is in dataset/, for people."""
+
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row
+
+CARD = """\
+# Dataset
+
+Pictures as the device's bitmap ({side}x{side}, {resize}, black padding) with one label each.
+
+| label | definition | train | val | test |
+|---|---|---:|---:|---:|
+{table}
+| **all** | | {train} | {val} | {test} |
+
+- Labels: {source}.
+- Left out of train for a confidence under {min_confidence}: {unsure}. val and test keep all.
+- Without a usable label: {rejected}{reasons} (skipped.jsonl).
+- Split: by the SHA-256 of the picture's file, 80/10/10, so that nothing moves when labels change.
+- Contract: `{contract}`
+{notes}"""
+
+
+def dataset_card(project: Project, figures: Row) -> str:
+    """Counts a label and split, where the labels come from, and what the splits cannot hold."""
+    custom = project.config.prepare.custom
+    counts = figures["counts"]
+    rows = [
+        f"| {label} | {definition} | "
+        + " | ".join(str(counts[split].get(label, 0)) for split in ("train", "val", "test"))
+        + " |"
+        for label, definition in project.config.task.labels.items()
+    ]
+    return CARD.format(
+        side=project.contract.side,
+        resize=project.contract.resize,
+        table="\n".join(rows),
+        source=f"the file {custom}" if custom else f"the teacher {project.config.teacher.model}",
+        min_confidence=project.config.prepare.min_confidence,
+        contract=project.contract.hash,
+        reasons="".join(f", {kind} {count}" for kind, count in figures["reasons"].items()),
+        **{name: figures[name] for name in ("train", "val", "test", "unsure", "rejected")},
+        notes="".join(f"- {note}\n" for note in figures["notes"]),
+    )

@@ -1,0 +1,145 @@
+"""Device bitmaps and the three splits; the split depends on the hash of the picture alone."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from pocketvlm.base import BaseUnreachable, check_labels
+from pocketvlm.contract import open_picture
+from pocketvlm.errors import PocketError
+from pocketvlm.prepare.card import dataset_card
+from pocketvlm.prepare.source import Labelled, Rejected, labelled_pictures
+from pocketvlm.progress import say, track
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, atomic_folder, read_json, write_json, write_rows, write_text
+
+SPLITS = ("train", "val", "test")
+THIN = 10
+"""Fewer pictures of a label in train than this are worth a word."""
+
+WRITERS = 4
+"""Pictures decoded and encoded at a time."""
+
+
+def split_of(picture_id: str) -> str:
+    """80/10/10 by the first 32 bits of the picture's SHA-256: labels, other pictures and the
+    order they came in move nothing between splits."""
+    share = int(picture_id[:8], 16) / 2**32
+    return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+
+
+def prepare(project: Project) -> Row:
+    """Write dataset/ anew; unchanged bitmaps are linked from the one before."""
+    try:
+        check_labels(project)
+    except BaseUnreachable:
+        say("The base cannot be reached: its tokenizer is checked against the labels at training.")
+    labelled, rejected = labelled_pictures(project)
+    if not labelled:
+        raise PocketError("no labelled picture: run `pocketvlm label` first, or see its ledger")
+    kept = [item for item in labelled if wanted(item, project.config.prepare.min_confidence)]
+    with atomic_folder(project.workspace.dataset) as folder:
+        (folder / "images").mkdir()
+        broken = write_bitmaps(project, folder, kept)
+        unsure = len(labelled) - len(kept)
+        kept = [item for item in kept if item.id not in broken]
+        if not kept:
+            raise PocketError(
+                f"nothing is left of {len(labelled)} labelled pictures: {len(broken)} cannot be "
+                f"read, {unsure} are under prepare.min_confidence"
+            )
+        splits = _by_split(kept)
+        for name in SPLITS:
+            write_rows(folder / f"{name}.jsonl", (item.row() for item in splits[name]))
+        skipped = [item.row() for item in rejected] + list(broken.values())
+        write_rows(folder / "skipped.jsonl", skipped)
+        write_json(folder / "contract.json", project.contract.describe())
+        figures = _figures(project, splits, unsure, skipped)
+        write_text(folder / "README.md", dataset_card(project, figures))
+    for note in figures["notes"]:
+        say(f"  {note}")
+    return figures
+
+
+def wanted(item: Labelled, min_confidence: float) -> bool:
+    """The confidence filter applies to train only."""
+    return split_of(item.id) != "train" or item.confidence >= min_confidence
+
+
+def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict[str, Row]:
+    """Write every picture as the device's bitmap (PNG); those that cannot be read, by id."""
+    old = project.workspace.dataset
+    record = old / "contract.json"
+    same = record.is_file() and read_json(record).get("hash") == project.contract.hash
+
+    def write(item: Labelled) -> str | None:
+        target = folder / item.image
+        if same and (old / item.image).is_file():
+            _link(old / item.image, target)
+            return None
+        try:
+            bitmap = project.contract.bitmap(open_picture(item.path))
+        except PocketError as error:
+            return str(error)
+        Image.fromarray(bitmap).save(target, compress_level=1)
+        return None
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        done = track(pool.map(write, items), "Preparing", len(items))
+        reasons = zip(items, done, strict=True)
+        return {
+            item.id: Rejected(str(item.path), "unreadable", r).row() for item, r in reasons if r
+        }
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _by_split(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:
+    splits: dict[str, list[Labelled]] = {name: [] for name in SPLITS}
+    for item in sorted(items, key=lambda item: item.id):
+        splits[split_of(item.id)].append(item)
+    return splits
+
+
+def _figures(
+    project: Project, splits: dict[str, list[Labelled]], unsure: int, skipped: list[Row]
+) -> Row:
+    counts = {name: dict(Counter(item.label for item in splits[name])) for name in SPLITS}
+    figures: Row = {name: len(splits[name]) for name in SPLITS}
+    return figures | {
+        "counts": counts,
+        "unsure": unsure,
+        "rejected": len(skipped),
+        "reasons": dict(Counter(row["kind"] for row in skipped).most_common()),
+        "notes": notes(counts, project.contract.labels),
+    }
+
+
+def notes(counts: dict[str, dict[str, int]], labels: Iterable[str]) -> list[str]:
+    """What the splits cannot hold, in sentences."""
+    found = []
+    if not counts["train"]:
+        found.append("train is empty: collect more pictures or lower prepare.min_confidence")
+    for name in ("val", "test"):
+        if not counts[name]:
+            found.append(f"{name} is empty: the split follows each picture's hash; collect more")
+    for label in labels:
+        have = counts["train"].get(label, 0)
+        if have < THIN:
+            found.append(f"train holds only {have} of '{label}': collect more of it")
+        if counts["test"] and label not in counts["test"]:
+            found.append(f"test holds no '{label}': its accuracy stays unknown")
+    return found
+
+
+__all__ = ["Rejected", "prepare", "split_of"]

@@ -1,0 +1,155 @@
+"""Opening the two files in llama.cpp, with errors that name the file, the reason and the mend."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gguf
+import llama_cpp.llama_cpp as llama
+import llama_cpp.mtmd_cpp as mtmd
+
+from pocketvlm.config import MARKER
+from pocketvlm.errors import PocketError
+from pocketvlm.workspace import Row, fingerprint
+
+CONTEXT = 2048
+"""Positions of the KV cache: prompt, two tiles and answer."""
+
+MICRO_BATCH = 512
+"""Tokens that llama.cpp computes at once."""
+
+ERROR = 4
+"""GGML_LOG_LEVEL_ERROR (ggml.h); the dots of loading come as 5, continued lines."""
+
+_errors: list[str] = []
+
+
+@llama.llama_log_callback  # type: ignore[untyped-decorator]
+def _keep_errors(level: int, text: bytes, _: Any) -> None:
+    if level == ERROR:
+        _errors.append(" ".join(text.decode("utf-8", errors="replace").split()))
+
+
+llama.llama_log_set(_keep_errors, ctypes.c_void_p(0))
+mtmd.mtmd_helper_log_set(_keep_errors, ctypes.c_void_p(0))
+llama.llama_backend_init()
+
+
+@contextmanager
+def reasons() -> Iterator[list[str]]:
+    """What llama.cpp gives as errors inside the block; it prints nothing itself."""
+    _errors.clear()
+    yield _errors
+
+
+@dataclass(frozen=True)
+class Handles:
+    """Native objects of an open pair of files; they are void after `close`."""
+
+    model: Any
+    context: Any
+    vision: Any
+    memory: Any
+    vocabulary: Any
+    owner: ExitStack
+
+    def close(self) -> None:
+        """Free the native memory."""
+        self.owner.close()
+
+
+def load(text: Path, vision: Path, threads: int, exact: bool) -> Handles:
+    """Open both files on the processor. PocketError when a file is missing or broken, or when the
+    two are of different models."""
+    for path in (text, vision):
+        _check_file(path)
+    with ExitStack() as opened, reasons() as why:
+        model = llama.llama_model_load_from_file(str(text).encode(), _model_settings())
+        if not model:
+            raise PocketError(f"{text} does not load ({'; '.join(why)}): convert it again")
+        opened.callback(llama.llama_model_free, model)
+        context = llama.llama_init_from_model(model, _context_settings(threads, exact))
+        if not context:
+            raise PocketError(f"{text} loads but cannot run ({'; '.join(why)}): free some memory")
+        opened.callback(llama.llama_free, context)
+        seeing = mtmd.mtmd_init_from_file(
+            str(vision).encode(), model, _vision_settings(threads, exact)
+        )
+        if not seeing:
+            raise PocketError(
+                f"{vision} does not load beside {text} ({'; '.join(why)}): convert both again "
+                "from one model"
+            )
+        opened.callback(mtmd.mtmd_free, seeing)
+        return Handles(
+            model,
+            context,
+            seeing,
+            llama.llama_get_memory(context),
+            llama.llama_model_get_vocab(model),
+            opened.pop_all(),
+        )
+
+
+def image_size(vision: Path) -> int:
+    """The tower's side: the file's key clip.vision.image_size, without which it does not load."""
+    return int(gguf.GGUFReader(vision).fields["clip.vision.image_size"].contents())
+
+
+def cores() -> int:
+    """Physical cores that this process may use; a second thread on a core only gets in the way."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    siblings = (Path(topology.format(number)) for number in os.sched_getaffinity(0))
+    return len({path.read_text() if path.is_file() else str(path) for path in siblings})
+
+
+def identity() -> Row:
+    """Which llama.cpp this is: `package` and version, `library` (hash of its shared libraries),
+    `system` (what it uses of this processor)."""
+    return {
+        "package": f"llama-cpp-python {version('llama-cpp-python')}",
+        "library": fingerprint(Path(llama._lib._name).parent),
+        "system": llama.llama_print_system_info().decode().strip(),
+    }
+
+
+def _model_settings() -> Any:
+    settings = llama.llama_model_default_params()
+    settings.n_gpu_layers = 0
+    return settings
+
+
+def _context_settings(threads: int, exact: bool) -> Any:
+    settings = llama.llama_context_default_params()
+    settings.n_ctx = settings.n_batch = CONTEXT
+    settings.n_ubatch = MICRO_BATCH
+    settings.n_threads = settings.n_threads_batch = threads
+    if exact:
+        settings.type_k = settings.type_v = llama.GGML_TYPE_F32
+        settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    return settings
+
+
+def _vision_settings(threads: int, exact: bool) -> Any:
+    settings = mtmd.mtmd_context_params_default()
+    settings.use_gpu = settings.print_timings = settings.warmup = False
+    settings.n_threads = threads
+    settings.media_marker = MARKER.encode()
+    if exact:
+        settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    return settings
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise PocketError(f"{path} does not exist: run `pocketvlm convert` first")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise PocketError(f"{path} is no GGUF file: convert it again")

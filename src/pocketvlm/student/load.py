@@ -1,0 +1,81 @@
+"""Loading the student: the base from a hub or a folder, then as base, adapter or merged model."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    SmolVLMForConditionalGeneration,
+)
+from transformers.utils import logging
+
+from pocketvlm.base import find_base, load_tokenizer
+from pocketvlm.errors import PocketError
+from pocketvlm.project import Project
+from pocketvlm.student.student import Student
+
+logging.set_verbosity_error()  # errors reach people through PocketError, progress through our bars
+logging.disable_progress_bar()
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+ARCHITECTURES = ("idefics3", "smolvlm")
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> SmolVLMForConditionalGeneration:
+    """The weights on the best device; PocketError for another architecture or a broken folder."""
+    try:
+        kind = AutoConfig.from_pretrained(folder).model_type
+        if kind not in ARCHITECTURES:
+            raise PocketError(
+                f"{folder} is a {kind} model: base.model must be SmolVLM (idefics3 or smolvlm)"
+            )
+        model: SmolVLMForConditionalGeneration = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype
+        )
+    except (OSError, ValueError) as error:
+        raise PocketError(f"{folder} does not load as a SmolVLM: {error}") from None
+    return model.to(device()).eval()
+
+
+def device() -> torch.device:
+    """The first GPU, Apple's, or the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def training_dtype() -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    where = device().type
+    if where == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if where == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def load_base(project: Project, dtype: torch.dtype = torch.float32) -> Student:
+    """The base as it was downloaded."""
+    folder = find_base(project).folder
+    return Student(load_model(folder, dtype), load_tokenizer(folder), project.contract)
+
+
+def load_adapter(project: Project) -> Student:
+    """The base with the adapter beside it, not merged, in float32."""
+    student = load_base(project)
+    adapter = project.workspace.adapter
+    if not (adapter / "adapter_config.json").is_file():
+        raise PocketError(f"{adapter} holds no adapter: run `pocketvlm train` first")
+    peft = PeftModel.from_pretrained(student.model, str(adapter))
+    return Student(peft.base_model.model.eval(), student.tokenizer, project.contract)
+
+
+def load_merged(project: Project) -> Student:
+    """The merged model, in float32."""
+    folder = project.workspace.merged
+    if not (folder / "config.json").is_file():
+        raise PocketError(f"{folder} holds no model: run `pocketvlm merge` first")
+    return Student(load_model(folder, torch.float32), load_tokenizer(folder), project.contract)

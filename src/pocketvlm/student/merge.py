@@ -1,0 +1,72 @@
+"""The adapter folded into the base, in float32: a bfloat16 merge loses as much as it adds."""
+
+import shutil
+from typing import cast
+
+from peft import PeftModel
+from transformers import GenerationConfig, SmolVLMForConditionalGeneration
+
+from pocketvlm.base import find_base
+from pocketvlm.contract import Bitmap
+from pocketvlm.errors import PocketError
+from pocketvlm.progress import say
+from pocketvlm.project import Project
+from pocketvlm.student.data import Split
+from pocketvlm.student.load import load_base
+from pocketvlm.student.student import Student
+from pocketvlm.workspace import Row, atomic_folder
+
+TOKENIZER_COPIES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+SAMPLE = 8
+"""Pictures on which merge error and adapter effect are measured."""
+
+
+def merge(project: Project) -> Row:
+    """Write merged/ in float32 with tokenizer and the end token; report the merge error beside
+    the adapter's own effect (largest differences of first-token logits)."""
+    adapter = project.workspace.adapter
+    if not (adapter / "adapter_config.json").is_file():
+        raise PocketError(f"{adapter} holds no adapter: run `pocketvlm train` first")
+    base = load_base(project)
+    sample = _sample(project)
+    before = base.logits(sample)
+    peft = PeftModel.from_pretrained(base.model, str(adapter)).eval()
+    adapted = Student(peft.base_model.model, base.tokenizer, base.contract).logits(sample)
+    model = cast(SmolVLMForConditionalGeneration, peft.merge_and_unload())
+    merged = Student(model, base.tokenizer, base.contract)
+    figures = {
+        "adapter_effect": float((adapted - before).abs().max()),
+        "merge_error": float((merged.logits(sample) - adapted).abs().max()),
+    }
+    say(
+        "Merge error {merge_error:.1e} beside the adapter's effect {adapter_effect:.1e}".format(
+            **figures
+        )
+    )
+    save(project, merged)
+    return figures
+
+
+def save(project: Project, student: Student) -> None:
+    """Write a hub folder whose generation ends at the answer's end token. The tokenizer's files
+    are the base's, byte for byte."""
+    model = student.model
+    model.generation_config = GenerationConfig(
+        bos_token_id=model.generation_config.bos_token_id,
+        eos_token_id=student.end,
+        pad_token_id=model.generation_config.pad_token_id,
+    )
+    base = find_base(project).folder
+    with atomic_folder(project.workspace.merged) as folder:
+        model.save_pretrained(folder)
+        for name in TOKENIZER_COPIES:
+            if (base / name).is_file():
+                shutil.copyfile(base / name, folder / name)
+
+
+def _sample(project: Project) -> list[Bitmap]:
+    for name in ("val", "train"):
+        split = Split(project, name)
+        if len(split):
+            return [split[at][0] for at in range(min(SAMPLE, len(split)))]
+    raise PocketError("the dataset is empty: run `pocketvlm prepare` first")

@@ -1,0 +1,99 @@
+"""A student that can be asked: answers and likelihoods in torch, as the phone would ask."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from transformers import SmolVLMForConditionalGeneration
+
+from pocketvlm.base import encoder
+from pocketvlm.contract import END, Bitmap, Contract
+from pocketvlm.student.inputs import embed, image_features, pixel_values, tile_tokens
+
+BATCH = 16
+"""Pictures a forward pass when asking."""
+
+
+class Student:
+    """Model, tokenizer and contract; `prompt` is the runtime's token layout."""
+
+    def __init__(
+        self,
+        model: SmolVLMForConditionalGeneration,
+        tokenizer: Tokenizer,
+        contract: Contract,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.contract = contract
+        self.encode = encoder(tokenizer)
+        contract.check_answers(self.encode)
+        image = int(model.config.image_token_id)
+        self.prompt = contract.layout(self.encode, image, tile_tokens(model, contract.side))
+        self.end = self.encode(END)[0]
+
+    def answer_ids(self, label: str) -> list[int]:
+        """Token ids of a label's answer with its end token."""
+        return self.encode(self.contract.answer(label))
+
+    @torch.inference_mode()
+    def answers(self, bitmaps: Sequence[Bitmap]) -> list[str]:
+        """Greedy answers without the end token."""
+        texts: list[str] = []
+        for features in self._features(bitmaps):
+            prompts = self._prompts(features)
+            made = self.model.generate(
+                inputs_embeds=prompts,
+                attention_mask=torch.ones(prompts.shape[:2], device=prompts.device),
+                max_new_tokens=self.contract.max_new_tokens,
+                do_sample=False,
+                eos_token_id=self.end,
+                pad_token_id=self.end,
+            )
+            texts += [self._text(ids) for ids in made.tolist()]
+        return texts
+
+    @torch.inference_mode()
+    def likelihoods(self, bitmaps: Sequence[Bitmap]) -> NDArray[np.float64]:
+        """Log-probability of every label's whole answer, shape (n, labels)."""
+        rows = [
+            torch.stack(
+                [self._likelihood(features, label) for label in self.contract.labels], dim=1
+            )
+            for features in self._features(bitmaps)
+        ]
+        return np.asarray(torch.cat(rows).double().cpu().numpy())
+
+    @torch.inference_mode()
+    def logits(self, bitmaps: Sequence[Bitmap]) -> Tensor:
+        """First-token logits (n, vocabulary), float32."""
+        rows = [
+            self.model(inputs_embeds=self._prompts(features), logits_to_keep=1).logits[:, -1]
+            for features in self._features(bitmaps)
+        ]
+        return torch.cat(rows).float()
+
+    def _features(self, bitmaps: Sequence[Bitmap]) -> Iterator[Tensor]:
+        for start in range(0, len(bitmaps), BATCH):
+            pixels = pixel_values(bitmaps[start : start + BATCH]).to(self.model.device)
+            yield image_features(self.model, pixels)
+
+    def _prompts(self, features: Tensor, answer: Sequence[int] = ()) -> Tensor:
+        ids = torch.tensor([*self.prompt, *answer], device=features.device)
+        return embed(self.model, ids.expand(len(features), -1), features)
+
+    def _likelihood(self, features: Tensor, label: str) -> Tensor:
+        ids = self.answer_ids(label)
+        embeddings = self._prompts(features, ids[:-1])
+        logits = self.model(inputs_embeds=embeddings, logits_to_keep=len(ids)).logits.float()
+        target = torch.tensor(ids, device=logits.device).expand(len(features), -1)
+        return functional.log_softmax(logits, -1).gather(2, target[..., None])[..., 0].sum(1)
+
+    def _text(self, ids: list[int]) -> str:
+        if self.end in ids:
+            ids = ids[: ids.index(self.end)]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False))

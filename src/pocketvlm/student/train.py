@@ -1,0 +1,208 @@
+"""LoRA on the text model, through transformers' Trainer: resumable, best epoch kept."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from pocketvlm.base import RECORD, find_base, load_tokenizer
+from pocketvlm.config import Train
+from pocketvlm.errors import PocketError
+from pocketvlm.progress import say
+from pocketvlm.project import Project
+from pocketvlm.student import history
+from pocketvlm.student.data import IGNORED, Collator, Split, check_contract
+from pocketvlm.student.inputs import embed, image_features
+from pocketvlm.student.load import load_model, training_dtype
+from pocketvlm.student.student import BATCH, Student
+from pocketvlm.workspace import Row, atomic_folder, fingerprint, sha256_json, write_json
+
+TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+"""The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
+
+
+def lora(config: Train) -> LoraConfig:
+    """LoRA on q, k, v, o, gate, up and down of the text model only."""
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=TEXT_MODEL,
+    )
+
+
+class StudentTrainer(Trainer):
+    """Loss on the answer and its end token; after each epoch the student is asked about val."""
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, student: Student, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.student = student
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Mean cross entropy of the tail; tower and embeddings are frozen, so need no gradients."""
+        with torch.no_grad():
+            features = image_features(self.student.model, inputs["pixels"])
+            embeddings = embed(self.student.model, inputs["ids"], features)
+        labels = inputs["labels"]
+        logits = model(
+            inputs_embeds=embeddings,
+            attention_mask=inputs["mask"],
+            logits_to_keep=labels.shape[1] + 1,
+            use_cache=False,
+        ).logits[:, :-1]
+        return functional.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
+        )
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Loss and accuracy of greedy answers on val, and how often each label is answered."""
+        self.model.eval()
+        split: Split = self.eval_dataset
+        losses = []
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader():
+                loss = self.compute_loss(self.model, self._prepare_inputs(batch))
+                losses.append(float(loss) * len(batch["ids"]))
+        answers = ask(self.student, split)
+        right = sum(a.strip() == label for a, label in zip(answers, split.labels, strict=True))
+        metrics = {"eval_loss": sum(losses) / len(split), "eval_accuracy": right / len(split)}
+        counts = Counter(answer.strip() for answer in answers)
+        metrics |= {
+            f"eval_answered_{label}": counts[label] for label in self.student.contract.labels
+        }
+        self.log(metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def ask(student: Student, split: Split) -> list[str]:
+    """Greedy answers to every picture of a split, read as they are needed."""
+    answers: list[str] = []
+    for start in range(0, len(split), BATCH):
+        stop = min(start + BATCH, len(split))
+        answers += student.answers([split[at][0] for at in range(start, stop)])
+    return answers
+
+
+def train(project: Project) -> Row:
+    """Train the adapter; writes adapter/ with weights, base, history and its plot."""
+    check_contract(project)
+    config = project.config.train
+    lessons, val = Split(project, "train"), Split(project, "val")
+    if not len(lessons):
+        raise PocketError(
+            "the training split is empty: collect more pictures, or lower prepare.min_confidence"
+        )
+    if not len(val):
+        say("The val split is empty: the last epoch is kept, and nothing stops training early.")
+    origin = find_base(project)
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(origin.folder)
+    model = get_peft_model(load_model(origin.folder, training_dtype()), lora(config))
+    student = Student(model.base_model.model, tokenizer, project.contract)
+    checkpoints = _checkpoints(project, origin.record)
+    trainer = StudentTrainer(
+        student,
+        model=model,
+        args=arguments(config, checkpoints, validated=len(val) > 0),
+        train_dataset=lessons,
+        eval_dataset=val if len(val) else None,
+        data_collator=Collator(student),
+        callbacks=[history.Reporter(project.contract.labels)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if len(val):
+        trainer.add_callback(EarlyStoppingCallback(config.patience))
+    before = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if before:
+        say(f"Going on from {Path(before).name} of an interrupted training.")
+    result = trainer.train(resume_from_checkpoint=before)
+    record = history.record(trainer.state, project.contract.labels, val.labels)
+    record["seconds"] = round(result.metrics["train_runtime"], 1)
+    for warning in record["warnings"]:
+        say(f"WARNING: {warning}")
+    _save(model, project, origin.record, record)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return _figures(model, record, len(lessons), len(val))
+
+
+def arguments(config: Train, checkpoints: Path, validated: bool) -> TrainingArguments:
+    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val."""
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.batch,
+        per_device_eval_batch_size=BATCH,
+        gradient_accumulation_steps=config.accumulation,
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=config.warmup,
+        seed=config.seed,
+        eval_strategy="epoch" if validated else "no",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=validated,
+        metric_for_best_model="eval_accuracy" if validated else None,
+        greater_is_better=True if validated else None,
+        logging_steps=5,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _checkpoints(project: Project, base: Row) -> Path:
+    """Where an interrupted training goes on; another base, data or setting starts anew."""
+    root = project.workspace.root / "state" / "checkpoints"
+    key = sha256_json(
+        [base, project.config.train.model_dump(), project.contract.hash]
+        + [fingerprint(project.workspace.split(name)) for name in ("train", "val")]
+    )[:16]
+    for other in root.glob("*"):
+        if other.name != key:
+            shutil.rmtree(other)
+    return root / key
+
+
+def _save(model: PeftModel, project: Project, base: Row, record: Row) -> None:
+    with atomic_folder(project.workspace.adapter) as folder:
+        model.save_pretrained(str(folder))
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card template, never filled
+        write_json(folder / RECORD, base | {"contract": project.contract.hash})
+        write_json(folder / "history.json", record)
+        history.plot(record, folder / "history.png")
+
+
+def _figures(model: PeftModel, record: Row, lessons: int, val: int) -> Row:
+    trainable, total = model.get_nb_trainable_parameters()
+    return {
+        "train": lessons,
+        "val": val,
+        "trainable": trainable,
+        "parameters": total,
+        "epochs": len(record["val"]),
+        "best_accuracy": record["best"]["accuracy"] if record["best"] else None,
+        "warnings": record["warnings"],
+    }

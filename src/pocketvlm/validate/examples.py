@@ -1,0 +1,108 @@
+"""The pictures that are asked about, and what counts as true."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pocketvlm.errors import PocketError
+from pocketvlm.progress import say
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, read_rows
+
+FALLBACK = ("test", "val", "train")
+"""Splits in the order they are tried; anything but test is said loudly."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of the measured split."""
+
+    id: str
+    """SHA-256 of the original file."""
+    path: Path
+    """The device bitmap."""
+    truth: str
+    teacher: str
+    """The dataset's label."""
+    confidence: float
+    """The teacher's, 0..1."""
+    reason: str
+    reviewed: bool
+
+
+def read_examples(project: Project) -> tuple[str, list[Example]]:
+    """The first split that holds pictures, and its lines under `validate.truth`.
+
+    PocketError when there is none, when a label is outside the task or a truth is missing."""
+    name, lines = _first_split(project)
+    examples = [_example(project.workspace.dataset, row) for row in lines]
+    truth = project.config.validate_.truth
+    if truth == "reviewed":
+        examples = [example for example in examples if example.reviewed]
+        if not examples:
+            raise PocketError(
+                f"validate.truth is reviewed, but no line of {name} is: review some pictures or "
+                "measure against the teacher"
+            )
+    elif truth == "known":
+        examples = _with_known(project, examples)
+    _check_labels(project, name, examples)
+    return name, examples
+
+
+def _first_split(project: Project) -> tuple[str, list[Row]]:
+    for name in FALLBACK:
+        rows = list(read_rows(project.workspace.split(name)))
+        if rows:
+            if name != FALLBACK[0]:
+                say(f"WARNING: {fallback_warning(name)}")
+            return name, rows
+    raise PocketError("the dataset holds no picture: collect more and run `pocketvlm prepare`")
+
+
+def fallback_warning(split: str) -> str:
+    """What measuring on another split than test means."""
+    seen = "was trained on" if split == "train" else "chose the best epoch by"
+    return (
+        f"test is empty, so accuracy is measured on {split}, which the student {seen}: it says "
+        "little about new pictures; collect more"
+    )
+
+
+def _example(folder: Path, row: Row) -> Example:
+    label = str(row.get("label", row.get("element")))
+    confidence = row.get("confidence")
+    return Example(
+        id=str(row.get("id", row["image"])),
+        path=folder / row["image"],
+        truth=label,
+        teacher=label,
+        confidence=1.0 if confidence is None else float(confidence),
+        reason=str(row.get("reason") or ""),
+        reviewed=row.get("reviewed") is True,
+    )
+
+
+def _with_known(project: Project, examples: Sequence[Example]) -> list[Example]:
+    file = project.config.validate_.truth_file
+    assert file is not None  # config.Validate
+    path = project.path(file)
+    known = {str(row.get("sha256")): str(row.get("label")) for row in read_rows(path)}
+    missing = [example.id for example in examples if example.id not in known]
+    if missing:
+        raise PocketError(
+            f"{path} lacks the truth of {len(missing)} of {len(examples)} pictures, the first "
+            f"{missing[0]}: add {{sha256, label}} lines for them"
+        )
+    return [replace(example, truth=known[example.id]) for example in examples]
+
+
+def _check_labels(project: Project, split: str, examples: Sequence[Example]) -> None:
+    labels = project.contract.labels
+    unknown = Counter(example.truth for example in examples if example.truth not in labels)
+    if unknown:
+        raise PocketError(
+            f"the truth of {split} holds labels outside task.labels: {dict(unknown)}; correct "
+            "them or run `pocketvlm prepare` again"
+        )

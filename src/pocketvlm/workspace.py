@@ -1,0 +1,215 @@
+"""One folder holds one project: its paths, atomic writes, ledgers and fingerprints."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketvlm.errors import PocketError
+
+Row = dict[str, Any]
+"""One JSON object of a JSON Lines file."""
+
+LONE = "backslashreplace"
+"""Lone surrogates (file names that are no UTF-8, half an emoji) become JSON's own \\udxxx."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders and files of a project, named as in the data's way."""
+
+    root: Path
+
+    @property
+    def originals(self) -> Path:
+        """Pictures as collected, with `index.jsonl`."""
+        return self.root / "originals"
+
+    @property
+    def index(self) -> Path:
+        """One line a collected picture: sha256, file, origin, licence, width, height."""
+        return self.originals / "index.jsonl"
+
+    @property
+    def answers(self) -> Path:
+        """Append-only ledger of every paid answer."""
+        return self.root / "labels" / "answers.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        """Device bitmaps and the three splits."""
+        return self.root / "dataset"
+
+    @property
+    def adapter(self) -> Path:
+        """LoRA adapter and training history."""
+        return self.root / "adapter"
+
+    @property
+    def merged(self) -> Path:
+        """Merged model in float32 with its tokenizer."""
+        return self.root / "merged"
+
+    @property
+    def gguf(self) -> Path:
+        """The files the phone loads."""
+        return self.root / "gguf"
+
+    @property
+    def report(self) -> Path:
+        """`report.html`, `metrics.json` and pictures."""
+        return self.root / "report"
+
+    @property
+    def bundle(self) -> Path:
+        """What the app takes."""
+        return self.root / "bundle"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of runs."""
+        return self.root / "logs"
+
+    def split(self, name: str) -> Path:
+        """The dataset lines of one split: `train`, `val` or `test`."""
+        return self.dataset / f"{name}.jsonl"
+
+    def text_gguf(self, quantisation: str) -> Path:
+        """The text model's file of one quantisation type."""
+        return self.gguf / f"model-{quantisation}.gguf"
+
+    def vision_gguf(self, quantisation: str) -> Path:
+        """The vision tower's and projector's file of one quantisation type."""
+        return self.gguf / f"mmproj-{quantisation}.gguf"
+
+    def manifest(self, stage: str) -> Path:
+        """What a finished stage read and wrote."""
+        return self.root / "state" / f"{stage}.json"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it becomes `path` when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it replaces `path` when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        old = path.with_name(f".{path.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file atomically."""
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write readable JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file; a missing or broken one is an error that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PocketError(f"{path} does not exist: run the stage that writes it first") from None
+    except ValueError as error:
+        raise PocketError(f"{path} is not JSON ({error}): delete or repair it") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write JSON Lines atomically."""
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8", errors=LONE) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the objects of a JSON Lines file, streamed; a broken line is an error that names it.
+
+    The check that the file exists is made at the call, not at the first row."""
+    if not path.is_file():
+        raise PocketError(f"{path} does not exist: run the stage that writes it first")
+    return _rows(path)
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise PocketError(f"{path}, line {number}: not JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise PocketError(f"{path}, line {number}: expected a JSON object")
+            yield row
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append one line to a ledger and force it to the disk; a torn last line is closed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode(errors=LONE)
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """Hex SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors=LONE)).hexdigest()
+
+
+def fingerprint(path: Path) -> str | None:
+    """Hash of a file, or of every file below a folder; None where nothing is."""
+    if path.is_file():
+        return sha256_file(path)
+    if not path.is_dir():
+        return None
+    inside = sorted(p for p in path.rglob("*") if p.is_file())
+    return sha256_json([[p.relative_to(path).as_posix(), sha256_file(p)] for p in inside])

@@ -1,0 +1,59 @@
+"""A project that is ready to be bundled: converted tiny files and figures about them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pocketvlm.config import parse_config
+from pocketvlm.export import export_text, export_vision
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, sha256_file, write_json
+
+SIDE = 64
+LABELS = {"water": "seas", "fire|heat": "flames"}
+
+
+def project_in(root: Path) -> Project:
+    """Two labels, 64 pixel bitmaps."""
+    settings = {"task": {"question": "Which | `one`?", "labels": LABELS}, "device": {"side": SIDE}}
+    return Project.of(parse_config(settings), root)
+
+
+def figures_of(project: Project) -> Row:
+    """What validate writes, as far as the bundle reads it."""
+    files = project.workspace.text_gguf("Q8_0"), project.workspace.vision_gguf("Q8_0")
+    return {
+        "accuracy": 0.9,
+        "ci": [0.826, 0.945],
+        "n": 100,
+        "truth": "known",
+        "split": "test",
+        "model": files[0].name,
+        "mmproj": files[1].name,
+        "files": {file.name: sha256_file(file) for file in files},
+        "contract": project.contract.hash,
+        "ms_per_picture": 12.3,
+        "gates": {"min_accuracy": {"value": 0.85, "passed": True}},
+        "warnings": ["the gate is passed, but not by the lower bound"],
+    }
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Random tiny files and their figures; no test changes it."""
+    from pocketvlm.student.tiny import save_tiny
+
+    root = tmp_path_factory.mktemp("converted")
+    project = project_in(root)
+    save_tiny(root / "merged", words=LABELS, side=SIDE)
+    export_text(root / "merged", project.workspace.text_gguf("Q8_0"), "Q8_0")
+    export_vision(root / "merged", project.workspace.vision_gguf("Q8_0"), "Q8_0", SIDE)
+    write_json(project.workspace.report / "metrics.json", figures_of(project))
+    return project
+
+
+@pytest.fixture
+def project(converted: Project, tmp_path: Path) -> Project:
+    """A copy that a test may spoil."""
+    return project_in(Path(shutil.copytree(converted.workspace.root, tmp_path / "project")))

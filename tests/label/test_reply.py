@@ -1,0 +1,84 @@
+"""What comes back in place of a chat completion is a malformed answer, not a crash."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketvlm.label.reply import read_reply
+
+from .server import GOOD, answer, says
+
+LABELS = ("Water", "land")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<html>Welcome</html>",
+        '{"choices": [{"mess',
+        "null",
+        "[]",
+        "{}",
+        '{"choices": null}',
+        '{"choices": []}',
+        '{"choices": [{}]}',
+        '{"choices": [{"message": null}]}',
+        '{"error": {"message": "overloaded"}}',
+    ],
+)
+def test_no_chat_completion(body: str) -> None:
+    row = read_reply(body, LABELS)
+    assert row["status"] == "malformed"
+    assert row["raw"] == body
+    assert "base_url" in row["error"]
+
+
+def test_a_good_answer_gives_every_field() -> None:
+    row = read_reply(answer().body, LABELS)
+    assert row == GOOD | {
+        "status": "ok",
+        "label": "Water",
+        "raw": json.dumps(GOOD),
+        "tokens_in": 100,
+        "tokens_out": 20,
+        "usd": None,
+    }
+
+
+def test_usage_may_be_missing() -> None:
+    body = json.dumps({"choices": [{"message": {"content": json.dumps(GOOD)}}]})
+    row = read_reply(body, LABELS)
+    assert (row["status"], row["tokens_in"], row["tokens_out"]) == ("ok", None, None)
+
+
+def test_refusals_are_told_apart_from_nonsense() -> None:
+    assert read_reply(says(None, refusal="I cannot.").body, LABELS)["raw"] == "I cannot."
+    assert read_reply(says(None, refusal="I cannot.").body, LABELS)["status"] == "refused"
+    assert read_reply(says("", finish="content_filter").body, LABELS)["status"] == "refused"
+    assert read_reply(says(None).body, LABELS)["status"] == "malformed"
+
+
+def test_an_answer_cut_short_names_the_setting() -> None:
+    row = read_reply(says(json.dumps(GOOD)[:50], finish="length").body, LABELS)
+    assert "teacher.max_tokens" in row["error"]
+
+
+def test_a_label_outside_the_set_is_kept_but_rejected() -> None:
+    row = read_reply(answer(label="aether").body, LABELS)
+    assert (row["status"], row["label"]) == ("rejected", "aether")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["choices", "message", "content", "usage"]), inner)
+        ),
+    )
+)
+def test_no_body_is_fatal(value: object) -> None:
+    assert read_reply(json.dumps(value), LABELS)["status"] == "malformed"

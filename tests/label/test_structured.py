@@ -1,0 +1,49 @@
+"""Structured output is asked for first; servers without it are asked in plain text."""
+
+from pathlib import Path
+
+import pytest
+
+from pocketvlm.label import label
+
+from .conftest import make
+from .server import Server, refusal
+
+
+def test_the_schema_is_sent(tmp_path: Path, server: Server) -> None:
+    label(make(tmp_path, 1, server.url))
+    (request,) = server.asked
+    assert request["response_format"]["type"] == "json_schema"
+    assert request["response_format"]["json_schema"]["strict"] is True
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "response_format is not supported"),
+        (400, "json_schema: unknown field"),
+        (404, "no such feature"),
+        (422, "Extra inputs are not permitted"),
+        (501, "not implemented"),
+    ],
+)
+def test_a_server_without_it_is_asked_once_only(
+    tmp_path: Path, server: Server, status: int, message: str
+) -> None:
+    server.queue.append(refusal(status, message))
+    project = make(tmp_path, 3, server.url, retries=0)
+    assert label(project)["status"] == {"ok": 3}
+    asked = ["response_format" in request for request in server.asked]
+    assert asked == [True, False, False, False]
+
+
+def test_one_bad_picture_does_not_turn_it_off(tmp_path: Path, server: Server) -> None:
+    server.queue.extend([refusal(400, "cannot decode the image")] * 2)
+    assert label(make(tmp_path, 3, server.url))["status"] == {"failed": 1, "ok": 2}
+    asked = ["response_format" in request for request in server.asked]
+    assert asked == [True, False, True, True]
+
+
+def test_it_can_be_turned_off(tmp_path: Path, server: Server) -> None:
+    label(make(tmp_path, 2, server.url, structured=False))
+    assert not any("response_format" in request for request in server.asked)

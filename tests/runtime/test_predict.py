@@ -1,0 +1,77 @@
+"""`predict` asks the files that ship."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketvlm.config import parse_config
+from pocketvlm.contract import Bitmap
+from pocketvlm.errors import PocketError
+from pocketvlm.project import Project
+from pocketvlm.runtime import Runtime, loading
+from pocketvlm.runtime.predict import predict, shipped
+
+Says = Callable[[Bitmap, str], tuple[Path, Path]]
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a tiny model more threads only wait for each other, long on a busy machine."""
+    monkeypatch.setattr(loading, "cores", lambda: 1)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.of(
+        parse_config({"device": {"side": 128}, "convert": {"types": ["F32"]}}), tmp_path
+    )
+
+
+def put(pair: tuple[Path, Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in pair:
+        shutil.copy(path, folder)
+
+
+def test_each_picture_gets_its_answer(
+    project: Project, says: Says, pictures: list[Bitmap], tmp_path: Path
+) -> None:
+    put(says(pictures[0], "fire"), project.workspace.gguf)
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    Image.fromarray(pictures[0]).save(paths[0])
+    Image.fromarray(np.tile(pictures[1], (1, 2, 1))).save(paths[1])
+    known, other = predict(project, paths)
+    assert (known["image"], known["label"], known["text"]) == (str(paths[0]), "fire", " fire")
+    assert known["ms"] > 0
+    contract = project.contract
+    bitmap = contract.bitmap(np.tile(pictures[1], (1, 2, 1)))
+    with Runtime(*shipped(project)) as runtime:
+        expected = runtime.answer(contract.prompt, bitmap, contract.max_new_tokens)
+    assert other["text"] == expected.text
+    assert other["label"] == contract.label_of(expected.text)
+
+
+def test_the_bundle_comes_before_the_conversion(
+    project: Project, exact_pair: tuple[Path, Path]
+) -> None:
+    put(exact_pair, project.workspace.gguf)
+    assert shipped(project)[0].parent == project.workspace.gguf
+    put(exact_pair, project.workspace.bundle)
+    assert shipped(project)[0].parent == project.workspace.bundle
+
+
+def test_without_files_it_says_what_to_run(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(PocketError, match="run `pocketvlm run` first"):
+        list(predict(project, [tmp_path / "picture.png"]))
+
+
+def test_a_missing_picture_is_named(
+    project: Project, exact_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    put(exact_pair, project.workspace.gguf)
+    with pytest.raises(PocketError, match=r"gone\.png does not exist"):
+        list(predict(project, [tmp_path / "gone.png"]))

@@ -1,0 +1,105 @@
+"""A project in a folder: device bitmaps with labels, and a tiny student trained on them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketvlm.config import parse_config
+from pocketvlm.project import Project
+from pocketvlm.validate.ladder import ADAPTER, BASE, LIKELIHOOD, MERGED, Step, gguf_step
+from pocketvlm.workspace import Row, write_json, write_rows
+
+SIDE = 64
+COLOURS = {"water": (20, 60, 230), "fire": (240, 90, 20), "wood": (90, 130, 40)}
+LABELS = {label: f"a picture of {label}" for label in COLOURS}
+
+
+def settings(**sections: Any) -> dict[str, Any]:
+    """Three labels, small pictures, a base in the folder."""
+    return {
+        "task": {"question": "What is it?", "labels": LABELS},
+        "device": {"side": SIDE},
+        "base": {"model": "base"},
+        "train": {"epochs": 1, "learning_rate": 1e-2},
+    } | sections
+
+
+def lines(project: Project, split: str, count: int, **changes: Any) -> list[Row]:
+    """Write `count` bitmaps and the split's lines; the labels take turns."""
+    folder = project.workspace.dataset
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(split))
+    rows = []
+    for at in range(count):
+        label = list(COLOURS)[at % len(COLOURS)]
+        pixels = np.array(COLOURS[label]) + noise.integers(-20, 20, (SIDE, SIDE, 3))
+        bitmap = pixels.clip(0, 255).astype(np.uint8)
+        image = f"images/{split}{at}.png"
+        Image.fromarray(bitmap).save(folder / image)
+        row = {
+            "id": hashlib.sha256(bitmap.tobytes()).hexdigest(),
+            "image": image,
+            "label": label,
+            "confidence": 0.5 if at % 4 == 3 else 0.9,
+            "reason": f"it looks like {label}",
+            "source": "teacher",
+            "reviewed": at % 2 == 0,
+        }
+        rows.append(row | changes)
+    write_rows(project.workspace.split(split), rows)
+    return rows
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Project]:
+    """Make a project whose splits hold so many pictures; no model."""
+
+    def project(test: int = 0, val: int = 0, train: int = 0, **sections: Any) -> Project:
+        made = Project.of(parse_config(settings(**sections)), tmp_path)
+        for split, count in (("train", train), ("val", val), ("test", test)):
+            lines(made, split, count)
+        write_json(made.workspace.dataset / "contract.json", made.contract.describe())
+        for kind in made.config.convert.types:
+            made.workspace.gguf.mkdir(exist_ok=True)
+            made.workspace.text_gguf(kind).write_bytes(b"text")
+            made.workspace.vision_gguf(kind).write_bytes(b"vision")
+        return made
+
+    return project
+
+
+def ladder(shipped: Sequence[str], **others: Sequence[str]) -> list[Step]:
+    """Steps with given texts: `base`, `likelihood` and `merged` default to the shipped ones."""
+    texts = [
+        (BASE, others.get("base", shipped)),
+        (LIKELIHOOD, others.get("likelihood", shipped)),
+        (ADAPTER, others.get("merged", shipped)),
+        (MERGED, others.get("merged", shipped)),
+        (gguf_step("Q8_0"), shipped),
+        (gguf_step("F16"), shipped),
+    ]
+    return [Step(name, list(said), 1.5, 2.0, [True] * len(said)) for name, said in texts]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The whole way up to the GGUF files, on a tiny random base."""
+    from pocketvlm.export import convert
+    from pocketvlm.student import merge, train
+    from pocketvlm.student.tiny import save_tiny
+
+    root = tmp_path_factory.mktemp("trained")
+    project = Project.of(parse_config(settings(validate={"min_accuracy": 0.0})), root)
+    save_tiny(root / "base", words=LABELS, side=SIDE)
+    for split, count in (("train", 18), ("val", 6), ("test", 9)):
+        lines(project, split, count)
+    write_json(project.workspace.dataset / "contract.json", project.contract.describe())
+    train(project)
+    merge(project)
+    convert(project)
+    return project

@@ -1,0 +1,41 @@
+"""Inline drawings: well-formed, coloured by the page, without ids in common."""
+
+import re
+from xml.etree import ElementTree
+
+from pocketvlm.validate.metrics import confusion
+from pocketvlm.validate.plots import INK, accuracy_plot, confusion_plot, loss_plot
+
+HISTORY = {
+    "train": [{"epoch": 0.5, "loss": 2.0}, {"epoch": 1.0, "loss": 1.0}],
+    "val": [{"epoch": 1.0, "loss": 1.1, "accuracy": 0.5}],
+}
+TABLE = confusion(["water", "fire", "fire"], ["water", None, "water"], ["water", "fire"])
+
+
+def test_drawings_are_well_formed_and_take_the_pages_colour() -> None:
+    for drawing in (confusion_plot(TABLE), loss_plot(HISTORY), accuracy_plot(HISTORY)):
+        assert ElementTree.fromstring(drawing).tag.endswith("svg")
+        assert INK not in drawing
+        assert "currentColor" in drawing
+
+
+def test_a_confusion_cell_shows_its_count_and_empty_ones_nothing() -> None:
+    texts = [element.text for element in ElementTree.fromstring(confusion_plot(TABLE)).iter()]
+    assert texts.count("1") == 3
+    assert "0" not in texts
+    assert "other" in texts
+
+
+def test_two_drawings_share_no_id_and_every_reference_resolves() -> None:
+    seen: set[str] = set()
+    for drawing in (loss_plot(HISTORY), accuracy_plot(HISTORY), confusion_plot(TABLE)):
+        ids = set(re.findall(r'\bid="([^"]+)"', drawing))
+        assert ids
+        assert not ids & seen
+        assert set(re.findall(r"[\"(]#([^\")]+)", drawing)) <= ids
+        seen |= ids
+
+
+def test_the_same_history_gives_the_same_bytes() -> None:
+    assert loss_plot(HISTORY) == loss_plot(HISTORY)

@@ -1,0 +1,181 @@
+"""The page: self-contained, escaped, complete."""
+
+import base64
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pocketvlm.project import Project
+from pocketvlm.validate.examples import read_examples
+from pocketvlm.validate.report import WRONG, percent, render
+from pocketvlm.validate.verdict import predictions, verdict
+from pocketvlm.workspace import Row, write_json
+
+from .conftest import ladder, lines
+
+Make = Callable[..., Project]
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects elements and text; an unclosed or wrongly closed element fails."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of every element of one name."""
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        """What a reader sees, white space normalised."""
+        return " ".join(" ".join(self.words).split())
+
+
+def history() -> Row:
+    """A training of two epochs."""
+    epochs: list[Row] = [
+        {"step": at, "epoch": float(at), "loss": 1 / at, "accuracy": at / 2, "answered": {}}
+        for at in (1, 2)
+    ]
+    steps = [{"step": 1, "epoch": 0.5, "loss": 2.0, "rate": 1e-4}]
+    return {"train": steps, "val": epochs, "best": epochs[1], "warnings": ["'fire' is rare"]}
+
+
+def page(project: Project, right: int, **changes: Any) -> Page:
+    """The page when the first `right` answers are right and the others say `a <b>picture</b>`."""
+    split, examples = read_examples(project)
+    said = [
+        example.truth if at < right else "a <b>picture</b>" for at, example in enumerate(examples)
+    ]
+    steps = ladder(said)
+    figures = verdict(project, split, examples, steps, {"package": "llama-cpp-python 0"}) | changes
+    return Page(render(project, figures, predictions(project, examples, steps)))
+
+
+@pytest.fixture
+def project(make: Make) -> Project:
+    """Eight pictures and a training's history."""
+    made = make(test=8)
+    write_json(made.workspace.adapter / "history.json", history())
+    return made
+
+
+def test_nothing_is_loaded_from_elsewhere(project: Project) -> None:
+    seen = page(project, 5)
+    names = ("src", "href", "xlink:href", "data", "action", "srcset", "poster")
+    links = [attrs[name] for _, attrs in seen.elements for name in names if attrs.get(name)]
+    assert links
+    assert all(str(link).startswith(("data:image/", "#")) for link in links)
+    assert not seen.all("script")
+
+
+def test_pictures_decode_and_have_words(project: Project) -> None:
+    pictures = page(project, 5).all("img")
+    assert len(pictures) == 8  # five right, three wrong
+    for picture in pictures:
+        encoded = str(picture["src"]).removeprefix("data:image/jpeg;base64,")
+        with Image.open(BytesIO(base64.b64decode(encoded, validate=True))) as decoded:
+            decoded.load()
+        assert picture["alt"]
+
+
+def test_headline_interval_gate_and_warning(project: Project) -> None:
+    text = page(project, 7).text
+    assert "7 of 8 pictures are answered right by the files that ship." in text
+    assert "between 52.9% and 97.8% (95% interval). The gate of 85.0% is passed, but not by" in text
+    assert "only 8 pictures were asked" in text
+
+
+def test_a_missed_gate_is_said_in_words(project: Project) -> None:
+    text = page(project, 2).text
+    assert "Gate missed" in text
+    assert "The gate of 85.0% is missed." in text
+
+
+def test_model_and_teacher_text_is_escaped(project: Project) -> None:
+    lines(project, "test", 3, reason="<script>alert(1)</script> & more")
+    seen = page(project, 0)
+    assert not seen.all("script")
+    assert not seen.all("b")
+    assert "no label: “a <b>picture</b>”" in seen.text
+    assert "<script>alert(1)</script> & more" in seen.text
+
+
+def test_wrong_answers_are_capped(make: Make) -> None:
+    seen = page(make(test=WRONG + 5), 0)
+    assert len(seen.all("img")) == WRONG
+    assert f"{WRONG + 5} wrong of {WRONG + 5}, {WRONG} shown" in seen.text
+
+
+def test_without_a_mistake_or_history_the_page_stands(make: Make) -> None:
+    seen = page(make(test=3), 3)
+    assert "Nothing." in seen.text
+    assert "training" not in {attrs.get("id") for attrs in seen.all("h2")}
+
+
+def test_training_curves_and_its_warnings(project: Project) -> None:
+    seen = page(project, 8)
+    assert "Best on val: 100.0% after epoch 2." in seen.text
+    assert "'fire' is rare" in seen.text
+    plots = [attrs["aria-label"] for attrs in seen.all("div") if attrs.get("role") == "img"]
+    assert len(plots) == 3
+
+
+def test_an_unfinished_history_of_no_epoch_is_drawn(project: Project) -> None:
+    empty: Row = {"train": [], "val": [], "best": None, "warnings": []}
+    write_json(project.workspace.adapter / "history.json", empty)
+    assert "No validation split." in page(project, 8).text
+
+
+def test_contract_runtime_and_truth_are_told(project: Project) -> None:
+    text = page(project, 8).text
+    assert project.contract.hash in text
+    assert "llama-cpp-python 0" in text
+    assert "What counts as true: teacher" in text
+
+
+def test_ids_are_unique_and_references_resolve(project: Project) -> None:
+    elements = page(project, 5).elements
+    ids = [attrs["id"] for _, attrs in elements if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+    labelled = {attrs["aria-labelledby"] for _, attrs in elements if attrs.get("aria-labelledby")}
+    assert labelled <= set(ids)
+
+
+def test_pictures_are_read_from_the_dataset_only_when_shown(project: Project) -> None:
+    shutil.rmtree(project.workspace.dataset / "images")
+    with pytest.raises(FileNotFoundError):
+        page(project, 5)
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.8349, "83.5%"), (1, "100.0%"), (None, "–")])  # noqa: RUF001
+def test_percent(share: float | None, words: str) -> None:
+    assert percent(share) == words
