@@ -31,6 +31,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one value: section.key=value.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+INTERRUPTED = 130
+"""What typer exits with after Ctrl-C."""
+
 DEFAULT_CONFIG = Path("pocketvlm.yaml")
 
 
@@ -41,7 +44,9 @@ def main() -> None:
     except PocketError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as stop:
+        if stop.code != INTERRUPTED:
+            raise
         say("stopped; what is finished is kept, run the same command to go on")
         sys.exit(1)
     except OSError as error:

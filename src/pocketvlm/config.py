@@ -31,7 +31,7 @@ ELEMENTS = {
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Task(Section):
@@ -184,6 +184,9 @@ class Train(Section):
     rank: int = Field(16, ge=1, description="LoRA rank.")
     alpha: int = Field(32, ge=1, description="LoRA scale is alpha / rank.")
     dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout.")
+    connector: bool = Field(
+        False, description="Adapt the connector too, where the tower's features do not suffice."
+    )
     batch: int = Field(4, ge=1, description="Pictures a forward pass.")
     accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
     epochs: int = Field(3, ge=1, description="Passes over the training split.")

@@ -35,6 +35,10 @@ OVERVIEW = "<global-img>"
 END = "<end_of_utterance>"
 """SmolVLM's special tokens (its tokenizer.json)."""
 
+STOPS = (END, "<|im_end|>", "<|endoftext|>", "<reponame>")
+"""Tokens at which llama.cpp ends generation in SmolVLM's vocabulary: the end token of the file, and
+others that it knows by their text (llama-vocab.cpp, special_eog_ids)."""
+
 BEFORE_TILES = (FAKE + GRID_TILE, "\n\n" + FAKE + OVERVIEW)
 """What the runtime writes before each of the two tiles; after the last it writes FAKE."""
 
@@ -177,7 +181,7 @@ def open_picture(path: Path) -> Bitmap:
 
 def rgb(picture: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB; transparent parts are laid over black, the padding's colour."""
-    if picture.mode == "I;16" or picture.mode == "I":
+    if picture.mode.startswith("I"):  # 16 bits, any byte order; convert() clips
         wide = np.asarray(picture, dtype=np.int64)
         return Image.fromarray((wide >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if "A" in picture.getbands() or "transparency" in picture.info:

@@ -131,7 +131,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically."""
     with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=LONE)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -166,7 +166,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # bytes: a wrong encoding is then found line by line
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

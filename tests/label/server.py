@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
@@ -115,8 +116,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             headers = {"Content-Type": "application/json"} | reply.headers
             for name, value in (headers | {"Content-Length": str(len(data))}).items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed
+                self.end_headers()
+                self.wfile.write(data)
 
         def _cut(self) -> None:
             """Half a header, then a reset connection."""

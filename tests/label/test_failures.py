@@ -29,11 +29,11 @@ def failure(tmp_path: Path, server: Server, *replies: Reply, **teacher: object) 
 
 def test_rate_limited(tmp_path: Path, server: Server) -> None:
     error = failure(tmp_path, server, *[busy(429)] * 3)
-    assert error == "rate limited: lower teacher.concurrency (busy)"
+    assert error == "rate limited: lower teacher.concurrency (429 - busy)"
 
 
 def test_server_error(tmp_path: Path, server: Server) -> None:
-    assert failure(tmp_path, server, *[busy(500)] * 3) == "server error: busy"
+    assert failure(tmp_path, server, *[busy(500)] * 3) == "server error: 500 - busy"
 
 
 def test_timeout(tmp_path: Path, server: Server) -> None:
@@ -126,9 +126,24 @@ def test_nobody_there_stops_after_three(tmp_path: Path) -> None:
 def test_a_server_that_only_fails_is_not_asked_for_ever(tmp_path: Path, server: Server) -> None:
     server.usual = busy(500)
     project = make(tmp_path, 50, server.url, concurrency=2, retries=0)
-    with pytest.raises(PocketError, match=r"4 calls in a row failed.*server error: busy"):
+    with pytest.raises(PocketError, match=r"10 calls in a row failed.*server error: 500 - busy"):
         label(project)
-    assert len(server.asked) <= 5
+    assert len(server.asked) <= 11
+
+
+def test_a_server_that_fails_now_and_then_is_asked_to_the_end(
+    tmp_path: Path, server: Server
+) -> None:
+    server.queue.extend([*[busy(500)] * 9, answer()] * 2)
+    figures = label(make(tmp_path, 30, server.url, retries=0))
+    assert figures["status"] == {"failed": 18, "ok": 12}
+
+
+def test_lost_originals_do_not_stop_the_others(tmp_path: Path, server: Server) -> None:
+    project = make(tmp_path, 20, server.url)
+    for number in range(15):
+        (project.workspace.originals / f"{number}.png").unlink()
+    assert label(project)["status"] == {"failed": 15, "ok": 5}
 
 
 def test_a_run_without_any_label_is_an_error(tmp_path: Path, server: Server) -> None:

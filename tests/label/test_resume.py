@@ -61,13 +61,12 @@ def test_killed_and_resumed_no_answered_picture_is_asked_twice(
     assert not paid & set(asked)
 
 
-def test_interrupted_it_says_so_and_keeps_what_it_has(tmp_path: Path, server: Server) -> None:
+def test_interrupted_it_ends_at_once_and_keeps_what_it_has(tmp_path: Path, server: Server) -> None:
     server.delay = 0.05
     project = make(tmp_path, PICTURES, server.url, concurrency=3)
     process = start(project)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "run the same command to go on" in said
+    _, said = process.communicate(timeout=10)
+    assert process.returncode > 0
     assert "Traceback" not in said
     assert 8 <= len(answers(project)) < PICTURES

@@ -11,7 +11,7 @@ from pocketvlm.contract import Bitmap, Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.export import export_vision
 from pocketvlm.runtime import Runtime, identity
-from pocketvlm.runtime.loading import cores
+from pocketvlm.runtime.loading import cores, usual_threads
 from pocketvlm.student import tiny
 
 
@@ -101,10 +101,20 @@ def test_a_closed_runtime_refuses_and_closes_again(
 
 
 def test_threads_are_physical_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    allowed = os.sched_getaffinity(0)
-    assert 1 <= cores() <= len(allowed)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {min(allowed)}, raising=False)
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert cores() == 1
+
+
+def test_a_tiny_model_gets_one_thread(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketvlm.runtime.loading.cores", lambda: 7)
+    large = tmp_path / "large.gguf"
+    with large.open("wb") as file:
+        file.truncate(100 * 2**20)
+    assert usual_threads(pair[0]) == 1
+    assert usual_threads(large) == 7
 
 
 def test_the_number_of_threads_changes_no_answer(

@@ -12,16 +12,10 @@ from pocketvlm.config import parse_config
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
-from pocketvlm.runtime import Runtime, loading
+from pocketvlm.runtime import Runtime
 from pocketvlm.runtime.predict import predict, shipped
 
 Says = Callable[[Bitmap, str], tuple[Path, Path]]
-
-
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a tiny model more threads only wait for each other, long on a busy machine."""
-    monkeypatch.setattr(loading, "cores", lambda: 1)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Inline drawings: well-formed, coloured by the page, without ids in common."""
 
 import re
+import warnings
 from xml.etree import ElementTree
 
 from pocketvlm.validate.metrics import confusion
@@ -25,6 +26,20 @@ def test_a_confusion_cell_shows_its_count_and_empty_ones_nothing() -> None:
     assert texts.count("1") == 3
     assert "0" not in texts
     assert "other" in texts
+
+
+def test_any_label_is_drawn_as_it_is() -> None:
+    labels = ["$\\frac$", "水", "a&b", "--"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawing = confusion_plot(confusion(labels, labels, labels))
+    texts = [element.text for element in ElementTree.fromstring(drawing).iter()]
+    assert all(texts.count(label) == 2 for label in labels)  # true and answered
+
+
+def test_a_loss_that_is_not_finite_is_drawn() -> None:
+    broken = {"train": [{"epoch": 0.5, "loss": float("nan")}], "val": []}
+    assert ElementTree.fromstring(loss_plot(broken)).tag.endswith("svg")
 
 
 def test_two_drawings_share_no_id_and_every_reference_resolves() -> None:

@@ -57,7 +57,7 @@ def paint(
     """Draw one motif of an element, sometimes with another element in front, and photograph it."""
     shape = (side, round(side * aspect)) if aspect <= 1 else (round(side / aspect), side)
     picture = motif(rng, shape)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         picture = _foreground(rng, picture, label)
     return noise.to_bytes(_photograph(rng, picture))
 
@@ -110,11 +110,11 @@ def _expose(rng: np.random.Generator, picture: Picture) -> Picture:
     """Pull the mean brightness part of the way to one drawn at random, and the contrast too."""
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
     mean = float(np.clip(grey.mean(), 0.03, 0.97))
-    target = mean**0.65 * rng.uniform(0.2, 0.62) ** 0.35
+    target = mean**0.85 * rng.uniform(0.2, 0.62) ** 0.15
     gamma = float(np.clip(np.log(target) / np.log(mean), 0.45, 2.2))
     picture = np.asarray(cv2.pow(picture, gamma), np.float32)
     spread = float(picture.std())
-    wanted = spread**0.6 * rng.uniform(0.13, 0.28) ** 0.4
+    wanted = spread**0.8 * rng.uniform(0.13, 0.28) ** 0.2
     gain = np.float32(np.clip(wanted / max(spread, 0.02), 0.6, 1.35))
     middle = np.float32(picture.mean())
     return np.asarray((picture - middle) * gain + middle, np.float32)
@@ -124,14 +124,14 @@ def _tone(rng: np.random.Generator, picture: Picture) -> Picture:
     """Colours as they are, cast, or gone: black and white, sepia, blue, green."""
     kind = rng.random()
     grey = noise.clip(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32))
-    if kind < 0.10:
+    if kind < 0.05:
         ink = noise.hsv(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.45, 0.6))
         return noise.ramp(grey, ((0.02, 0.02, 0.02), ink, (0.98, 0.97, 0.95)))
     flat = np.asarray(cv2.merge([grey] * 3), np.float32)
-    keep = np.float32(rng.uniform(0.5, 1.1))
+    keep = np.float32(rng.uniform(0.7, 1.1))
     picture = flat + (picture - flat) * keep
-    if kind < 0.32:
-        cast = rng.uniform(0.7, 1.25, 3).astype(np.float32)
+    if kind < 0.25:
+        cast = rng.uniform(0.8, 1.2, 3).astype(np.float32)
         picture = picture * (cast / cast.mean())
     return np.asarray(picture, np.float32)
 

@@ -79,7 +79,7 @@ class Teacher:
     def _refused(self, error: openai.APIStatusError) -> Row:
         """The row of an error status; PocketError for one that every other call would meet."""
         settings = self.config.teacher
-        said = error.message.replace(self.key, "***")[:300]
+        said = error.message.removeprefix("Error code: ").replace(self.key, "***")[:300]
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 raise PocketError(

@@ -12,8 +12,10 @@ from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows
 
 PATIENCE = 3
-"""Unreachable calls in a row, with no answer between, before the run stops; of other failures
-as many as twice the calls in flight."""
+"""Unreachable calls in a row, with no answer between, before the run stops."""
+
+ENDURANCE = 10
+"""Calls failed otherwise in a row before it stops, or twice the calls in flight if that is more."""
 
 
 def label(project: Project) -> Row:
@@ -41,7 +43,7 @@ async def _ask_all(project: Project, ledger: Ledger, waiting: list[Row]) -> None
     teacher = Teacher(project.config, project.workspace.root)
     pictures = iter(waiting)
     counts: Counter[str] = Counter()
-    streak = Streak(max(PATIENCE, 2 * project.config.teacher.concurrency))
+    streak = Streak(max(ENDURANCE, 2 * project.config.teacher.concurrency))
     workers = min(project.config.teacher.concurrency, len(waiting))
     with bar("Labelling", len(waiting)) as advance:
         tell = _tell(counts, advance)
@@ -70,6 +72,8 @@ class Streak:
         """Count an answer; PocketError when too many calls in a row gave none."""
         if answer["status"] != "failed":
             self.failed = self.unreachable = 0
+            return
+        if "seconds" not in answer:  # the picture cannot be read, or the call was never made
             return
         self.failed += 1
         if self.failed >= self.limit:

@@ -60,6 +60,9 @@ def why(project: Project, stage: Stage) -> str | None:
     changed = [name for name, value in state.items() if manifest["inputs"].get(name) != value]
     if changed:
         return f"again, because {', '.join(changed)} changed"
+    unanswered = manifest["figures"].get("status", {}).get("failed", 0)
+    if unanswered:
+        return f"again, because {unanswered} calls to the teacher failed"
     results = stage.results(project)
     lost = [name for name, value in results.items() if manifest["outputs"].get(name) != value]
     return f"again, because {', '.join(lost)} is missing or was altered" if lost else None

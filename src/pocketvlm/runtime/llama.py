@@ -43,16 +43,14 @@ class Runtime:
     """A text model and its vision file, open on the processor; a context manager.
 
     `exact` takes an F32 KV cache and no flash attention, for parity with torch; `threads` is the
-    number of physical cores unless given. PocketError when a file is missing or broken, or when the
-    two are of different models."""
+    number of physical cores unless given, one for a tiny model. PocketError when a file is missing
+    or broken, or when the two are of different models."""
 
     def __init__(
         self, text: Path, vision: Path, *, exact: bool = False, threads: int | None = None
     ) -> None:
         self._vision_file = vision
-        self._handles: loading.Handles | None = loading.load(
-            text, vision, threads or loading.cores(), exact
-        )
+        self._handles: loading.Handles | None = loading.load(text, vision, threads, exact)
         self._position = 0
         self.size = int(llama.llama_vocab_n_tokens(self._native.vocabulary))
         self.hidden = int(llama.llama_model_n_embd(self._native.model))

@@ -19,13 +19,20 @@ def pixel_values(bitmaps: Sequence[Bitmap]) -> Tensor:
 
 def image_features(model: SmolVLMForConditionalGeneration, pixels: Tensor) -> Tensor:
     """Tower and connector: (n, 3, side, side) to (n, tile tokens, hidden)."""
+    features: Tensor = model.model.connector(tower_states(model, pixels))
+    return features
+
+
+def tower_states(model: SmolVLMForConditionalGeneration, pixels: Tensor) -> Tensor:
+    """The vision tower alone: (n, 3, side, side) to (n, patches, vision hidden)."""
     patch = model.config.vision_config.patch_size
     rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
     mask = torch.ones(len(pixels), rows, columns, dtype=torch.bool, device=pixels.device)
     tower = model.model.vision_model
-    hidden = tower(pixel_values=pixels.to(tower.dtype), patch_attention_mask=mask)
-    features: Tensor = model.model.connector(hidden.last_hidden_state)
-    return features
+    states: Tensor = tower(
+        pixel_values=pixels.to(tower.dtype), patch_attention_mask=mask
+    ).last_hidden_state
+    return states
 
 
 def embed(model: SmolVLMForConditionalGeneration, ids: Tensor, features: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import SmolVLMForConditionalGeneration
 
 from pocketvlm.base import encoder
-from pocketvlm.contract import END, Bitmap, Contract
+from pocketvlm.contract import END, STOPS, Bitmap, Contract
 from pocketvlm.student.inputs import embed, image_features, pixel_values, tile_tokens
 
 BATCH = 16
@@ -35,6 +35,8 @@ class Student:
         image = int(model.config.image_token_id)
         self.prompt = contract.layout(self.encode, image, tile_tokens(model, contract.side))
         self.end = self.encode(END)[0]
+        known = [tokenizer.token_to_id(token) for token in STOPS]
+        self.stops = [token for token in known if token is not None]
 
     def answer_ids(self, label: str) -> list[int]:
         """Token ids of a label's answer with its end token."""
@@ -51,7 +53,7 @@ class Student:
                 attention_mask=torch.ones(prompts.shape[:2], device=prompts.device),
                 max_new_tokens=self.contract.max_new_tokens,
                 do_sample=False,
-                eos_token_id=self.end,
+                eos_token_id=self.stops,
                 pad_token_id=self.end,
             )
             texts += [self._text(ids) for ids in made.tolist()]
@@ -94,6 +96,7 @@ class Student:
         return functional.log_softmax(logits, -1).gather(2, target[..., None])[..., 0].sum(1)
 
     def _text(self, ids: list[int]) -> str:
-        if self.end in ids:
-            ids = ids[: ids.index(self.end)]
+        ended = [at for at, token in enumerate(ids) if token in self.stops]
+        if ended:
+            ids = ids[: ended[0]]
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))

@@ -19,7 +19,7 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.student import history
 from pocketvlm.student.data import IGNORED, Collator, Split, check_contract
-from pocketvlm.student.inputs import embed, image_features
+from pocketvlm.student.inputs import embed, tower_states
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
 from pocketvlm.workspace import Row, atomic_folder, fingerprint, sha256_json, write_json
@@ -27,14 +27,16 @@ from pocketvlm.workspace import Row, atomic_folder, fingerprint, sha256_json, wr
 TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
 
+CONNECTOR = r".*connector\.modality_projection\.proj"
+
 
 def lora(config: Train) -> LoraConfig:
-    """LoRA on q, k, v, o, gate, up and down of the text model only."""
+    """LoRA on q, k, v, o, gate, up and down of the text model only; the connector on demand."""
     return LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=TEXT_MODEL,
+        target_modules=f"{TEXT_MODEL}|{CONNECTOR}" if config.connector else TEXT_MODEL,
     )
 
 
@@ -54,10 +56,11 @@ class StudentTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Mean cross entropy of the tail; tower and embeddings are frozen, so need no gradients."""
+        """Mean cross entropy of the tail; the tower is frozen, so it needs no gradients."""
         with torch.no_grad():
-            features = image_features(self.student.model, inputs["pixels"])
-            embeddings = embed(self.student.model, inputs["ids"], features)
+            states = tower_states(self.student.model, inputs["pixels"])
+        features = self.student.model.model.connector(states)
+        embeddings = embed(self.student.model, inputs["ids"], features)
         labels = inputs["labels"]
         logits = model(
             inputs_embeds=embeddings,

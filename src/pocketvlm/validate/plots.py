@@ -1,6 +1,7 @@
 """Plots as inline SVG: their lines and letters take the page's colour, light or dark."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ ACCENT, SECOND = "#4f7fe0", "#e08a3c"
 STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pocketvlm",  # the same drawing has the same bytes
+    "text.parse_math": False,  # a label may hold dollar signs
     "font.size": 11,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -111,7 +113,9 @@ def _line(axes: Axes, rows: Sequence[Row], key: str, label: str, color: str) -> 
 def _svg(figure: Figure, name: str) -> Markup:
     """The drawing without prologue and metadata; `name` keeps the ids of two drawings apart."""
     out = StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata=NO_METADATA)
+    with warnings.catch_warnings():  # letters stay text: the reader's browser has the glyphs
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(out, format="svg", transparent=True, metadata=NO_METADATA)
     drawing = out.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", drawing))

@@ -1,0 +1,111 @@
+"""Skipping what is up to date, and saying why something is done again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocketvlm.config import parse_config
+from pocketvlm.errors import ConfigError, GateMissed
+from pocketvlm.pipeline import STAGES, Stage, execute, run, why
+from pocketvlm.pipeline.run import select
+from pocketvlm.pipeline.stages import ROOMS
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, read_json, read_rows, write_text
+from tests.pipeline.conftest import draw_pictures
+
+COLLECT = STAGES[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A folder with three pictures."""
+    draw_pictures(tmp_path / "pictures", 3)
+    return Project.of(parse_config({}), tmp_path)
+
+
+def changed(project: Project, **sections: Any) -> Project:
+    """The same folder under another configuration."""
+    return Project.of(parse_config(sections), project.workspace.root)
+
+
+def test_first_run_then_up_to_date(project: Project) -> None:
+    assert why(project, COLLECT) == "first run"
+    assert execute(project, COLLECT)["pictures"] == 3
+    assert why(project, COLLECT) is None
+    manifest = read_json(project.workspace.manifest("collect"))
+    assert manifest["figures"]["pictures"] == 3
+    assert manifest["contract"] == project.contract.hash
+
+
+def test_a_new_picture_is_a_reason(project: Project) -> None:
+    execute(project, COLLECT)
+    draw_pictures(project.workspace.root / "pictures", 4)
+    assert why(project, COLLECT) == "again, because pictures changed"
+
+
+def test_a_changed_setting_is_a_reason(project: Project) -> None:
+    execute(project, COLLECT)
+    other = changed(project, collect={"licence": "CC0"})
+    assert why(other, COLLECT) == "again, because collect changed"
+
+
+def test_a_lost_result_is_a_reason(project: Project) -> None:
+    execute(project, COLLECT)
+    project.workspace.index.unlink()
+    assert "originals/index.jsonl is missing" in str(why(project, COLLECT))
+
+
+def test_how_the_teacher_is_reached_is_no_reason(project: Project) -> None:
+    label = next(stage for stage in STAGES if stage.name == "label")
+    before = label.state(project)
+    moved = changed(project, teacher={"base_url": "http://127.0.0.1:9/v1", "concurrency": 2})
+    assert label.state(moved) == before
+    assert label.state(changed(project, teacher={"model": "other"})) != before
+
+
+def test_run_logs_every_stage(project: Project) -> None:
+    run(project, last="collect")
+    run(project, last="collect")
+    events = [row["event"] for row in read_rows(project.workspace.logs / "stages.jsonl")]
+    assert events == ["started", "done"]
+    run(project, last="collect", force=True)
+    assert len(list(read_rows(project.workspace.logs / "stages.jsonl"))) == 4
+
+
+def test_stages_between_two_names(project: Project) -> None:
+    assert [stage.name for stage in select(project, "merge", "validate")] == [
+        "merge",
+        "convert",
+        "validate",
+    ]
+    with pytest.raises(ConfigError, match="no stage 'trane'"):
+        select(project, "trane", None)
+    with pytest.raises(ConfigError, match="comes before"):
+        select(project, "merge", "train")
+
+
+def test_a_custom_dataset_enters_at_prepare(project: Project) -> None:
+    custom = changed(project, prepare={"custom": "labels.jsonl"})
+    assert select(custom, None, None)[0].name == "prepare"
+
+
+def test_every_stage_has_its_room() -> None:
+    assert [stage.name for stage in STAGES] == list(ROOMS)
+
+
+def test_a_missed_gate_is_kept_and_raised_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate's stage is up to date after it, but its verdict still stands."""
+
+    def miss(stage: Stage, project: Project) -> Row:
+        write_text(project.workspace.index, "{}\n")
+        raise GateMissed("accuracy 0.1 misses the gate")
+
+    monkeypatch.setattr(Stage, "run", miss)
+    for _ in range(2):
+        with pytest.raises(GateMissed, match=r"accuracy 0\.1"):
+            run(project, last="collect")
+    events = [row["event"] for row in read_rows(project.workspace.logs / "stages.jsonl")]
+    assert events == ["started", "gate missed"]

@@ -1,0 +1,95 @@
+"""Training: it learns, it resumes, it says what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from pocketvlm.errors import PocketError
+from pocketvlm.project import Project
+from pocketvlm.student import load_adapter, load_merged, merge, train
+from pocketvlm.student.data import Split
+from pocketvlm.student.history import record, warnings
+from pocketvlm.student.train import ask
+from pocketvlm.workspace import write_rows
+from tests.student.conftest import make_project
+
+
+def test_learns_two_colours_and_keeps_it_through_the_merge(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=15, patience=15)
+    figures = train(project)
+    merged = merge(project)
+    test = Split(project, "test")
+    assert figures["best_accuracy"] == 1.0
+    assert merged["merge_error"] < 1e-4 < merged["adapter_effect"]
+    assert ask(load_adapter(project), test) == ask(load_merged(project), test)
+    assert [text.strip() for text in ask(load_merged(project), test)] == test.labels
+
+
+def test_writes_adapter_base_and_history(project: Project) -> None:
+    train(project)
+    adapter = project.workspace.adapter
+    assert sorted(path.name for path in adapter.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "base.json",
+        "history.json",
+        "history.png",
+    ]
+    history = json.loads((adapter / "history.json").read_text())
+    assert len(history["val"]) == 1
+    assert set(history["val"][0]["answered"]) == set(project.contract.labels)
+    assert not any("vision" in name for name in load_file(adapter / "adapter_model.safetensors"))
+
+
+def test_the_same_seed_gives_the_same_adapter(tmp_path: Path, tiny_base: Path) -> None:
+    weights = []
+    for name in ("first", "second"):
+        project = make_project(tmp_path / name, tiny_base, epochs=1)
+        train(project)
+        weights.append(load_file(project.workspace.adapter / "adapter_model.safetensors"))
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_an_empty_val_split_trains_to_the_end(project: Project) -> None:
+    write_rows(project.workspace.split("val"), [])
+    assert train(project)["best_accuracy"] is None
+
+
+def test_an_empty_train_split_is_an_error(project: Project) -> None:
+    write_rows(project.workspace.split("train"), [])
+    with pytest.raises(PocketError, match="train.* is empty"):
+        train(project)
+
+
+def test_a_loss_that_is_not_finite_is_said(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=4, learning_rate=1e30)
+    with pytest.raises(PocketError, match=r"train\.learning_rate"):
+        train(project)
+
+
+def test_a_dataset_of_another_contract_is_refused(project: Project) -> None:
+    (project.workspace.dataset / "contract.json").write_text('{"hash": "another"}')
+    with pytest.raises(PocketError, match="pocketvlm prepare"):
+        train(project)
+
+
+def test_labels_outside_the_task_are_refused(project: Project) -> None:
+    rows = [{"id": "0", "image": "images/train0.png", "label": "lava"}]
+    write_rows(project.workspace.split("train"), rows)
+    with pytest.raises(PocketError, match="lava"):
+        train(project)
+
+
+def test_a_label_never_answered_is_a_warning() -> None:
+    best = {"answered": {"sky": 4, "grass": 0}}
+    assert "'grass' is never answered" in warnings(best, ["sky", "grass"])[0]
+    assert warnings(best, ["sky", "sky"]) == []
+
+
+def test_history_of_no_epoch_is_empty() -> None:
+    class State:
+        log_history: tuple[dict[str, float], ...] = ()
+
+    assert record(State(), ["sky"], [])["best"] is None

@@ -1,0 +1,106 @@
+"""Where the pre-trained student comes from, and that its tokenizer is SmolVLM's."""
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from pocketvlm.base import RECORD, BaseUnreachable, check_labels, encoder, find_base, load_tokenizer
+from pocketvlm.config import ELEMENTS, parse_config
+from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.project import Project
+from pocketvlm.workspace import sha256_file, write_json
+
+
+def project(root: Path, model: str, **task: object) -> Project:
+    """A project on some base."""
+    return Project.of(parse_config({"base": {"model": model}, "task": task}), root)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A folder with a small tokenizer of SmolVLM's kind and invented weights."""
+    from pocketvlm.student.tiny import tiny_tokenizer
+
+    folder = tmp_path / "base"
+    folder.mkdir()
+    tiny_tokenizer(ELEMENTS).save_pretrained(folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_a_local_base_is_known_by_its_weights(tmp_path: Path, base: Path) -> None:
+    found = find_base(project(tmp_path, "base"))
+    assert found.folder == base
+    weights = {"model.safetensors": sha256_file(base / "model.safetensors")}
+    assert found.record == {"model": "base", "revision": None, "sha256": weights}
+
+
+def test_a_name_that_is_neither_folder_nor_hub_id(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"base\.model: 'no/such/folder' is neither a folder"):
+        find_base(project(tmp_path, "no/such/folder"))
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub is out of reach; its cache, in a folder of its own, holds two commits."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "cache"
+    repo = cache / "models--maker--student"
+    for commit in ("a" * 40, "b" * 40):
+        (repo / "snapshots" / commit).mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("b" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return repo / "snapshots"
+
+
+def test_a_base_that_is_not_cached_needs_the_hub(tmp_path: Path, offline: Path) -> None:
+    with pytest.raises(
+        BaseUnreachable, match=r"connect once, or set base\.model to a local folder"
+    ):
+        find_base(project(tmp_path, "maker/other"))
+
+
+def test_a_branch_becomes_a_commit(tmp_path: Path, offline: Path) -> None:
+    found = find_base(project(tmp_path, "maker/student"))
+    assert found.folder == offline / ("b" * 40)
+    assert found.record == {"model": "maker/student", "revision": "main", "commit": "b" * 40}
+
+
+def test_the_adapters_commit_is_kept_when_the_branch_moves(tmp_path: Path, offline: Path) -> None:
+    made = project(tmp_path, "maker/student")
+    known = {"model": "maker/student", "revision": "main", "commit": "a" * 40}
+    write_json(made.workspace.adapter / RECORD, known)
+    assert find_base(made).record == known
+    write_json(made.workspace.adapter / RECORD, known | {"model": "maker/another"})
+    assert find_base(made).record["commit"] == "b" * 40
+
+
+def test_special_tokens_are_parsed_and_none_added(base: Path) -> None:
+    encode = encoder(load_tokenizer(base))
+    assert len(encode("<image>")) == len(encode("<end_of_utterance>")) == 1
+    assert encode("<image>\n\n") == encode("<image>") + encode("\n\n")
+    assert len(encode("\n\n")) == 1
+    assert encode("") == []
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PocketError, match=r"tokenizer\.json does not exist"):
+        load_tokenizer(tmp_path)
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(PocketError, match="has no token <image>: it is not SmolVLM's"):
+        load_tokenizer(tmp_path)
+
+
+def test_labels_are_checked_with_the_bases_own_tokenizer(tmp_path: Path, base: Path) -> None:
+    check_labels(project(tmp_path, "base"))
+    labels = {"zqx": "x", "zqxzqx": "y"}
+    with pytest.raises(ConfigError, match="tokens of 'zqxzqx' begin with those of 'zqx'"):
+        check_labels(project(tmp_path, "base", question="Which?", labels=labels))
