@@ -116,7 +116,9 @@ def build_base(source: Path | None, out: Path) -> None:
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=end, pad_token_id=2)
     model.save_pretrained(out)
     parameters = sum(value.numel() for value in model.parameters())
-    say(f"{config.model_type}: {parameters / 1e6:.2f} M parameters, {len(model.state_dict())} tensors")
+    say(
+        f"{config.model_type}: {parameters / 1e6:.2f} M parameters, {len(model.state_dict())} tensors"
+    )
 
 
 def build_project(root: Path) -> tuple[Project, list[Bitmap]]:
@@ -179,7 +181,9 @@ def parity(project: Project, bitmaps: list[Bitmap]) -> Iterator[Figure]:
     with Runtime(text, vision, exact=True) as runtime:
         different = sum(runtime.ids(prompt, bitmap) != merged.prompt for bitmap in bitmaps)
         yield Figure("pictures with other token ids", different, 0)
-        worst = max(np.abs(runtime.text_logits(embeddings[at]) - logits[at]).max() for at in range(4))
+        worst = max(
+            np.abs(runtime.text_logits(embeddings[at]) - logits[at]).max() for at in range(4)
+        )
         yield Figure("text model on equal embeddings, logits", worst, 1e-4)
         seen = np.stack([runtime.embeddings(bitmap)[0] for bitmap in bitmaps[:4]])
         off = np.abs(seen - features.numpy()).max() / features.std().item()
@@ -206,7 +210,9 @@ def main() -> int:
         project, bitmaps = build_project(root)
         started = time.monotonic()
         student.train(project)
-        say(f"two LoRA steps of four pictures: {time.monotonic() - started:.1f} s, loading included")
+        say(
+            f"two LoRA steps of four pictures: {time.monotonic() - started:.1f} s, loading included"
+        )
         student.merge(project)
         figures = [*convert(project)]
         answer(project, bitmaps[0])

@@ -59,7 +59,7 @@ def test_an_empty_val_split_trains_to_the_end(project: Project) -> None:
 
 def test_an_empty_train_split_is_an_error(project: Project) -> None:
     write_rows(project.workspace.split("train"), [])
-    with pytest.raises(PocketError, match="train.* is empty"):
+    with pytest.raises(PocketError, match="training split is empty"):
         train(project)
 
 
