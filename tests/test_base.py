@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
 
 from pocketvlm.base import RECORD, BaseUnreachable, check_labels, encoder, find_base, load_tokenizer
 from pocketvlm.config import ELEMENTS, parse_config
@@ -81,7 +82,11 @@ def test_the_adapters_commit_is_kept_when_the_branch_moves(tmp_path: Path, offli
 
 
 def test_special_tokens_are_parsed_and_none_added(base: Path) -> None:
-    encode = encoder(load_tokenizer(base))
+    tokenizer = load_tokenizer(base)
+    start = ("<|im_start|>", tokenizer.token_to_id("<|im_start|>"))
+    template = TemplateProcessing(single="<|im_start|> $A", special_tokens=[start])
+    tokenizer.post_processor = template  # as tokenizers that begin every text do
+    encode = encoder(tokenizer)
     assert len(encode("<image>")) == len(encode("<end_of_utterance>")) == 1
     assert encode("<image>\n\n") == encode("<image>") + encode("\n\n")
     assert len(encode("\n\n")) == 1

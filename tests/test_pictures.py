@@ -69,12 +69,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         open_picture(tmp_path / "gone.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"%!PS-Adobe-3.0 EPSF-3.0\n" * 9])
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\0" * 999])
 def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(PocketError, match="is no picture that can be read"):
         open_picture(path)
+
+
+def test_formats_that_run_programs_are_not_let_near_a_file(tmp_path: Path) -> None:
+    eps = saved(tmp_path / "a.eps", Image.new("RGB", (40, 40)))
+    with pytest.raises(PocketError, match="is no picture that can be read"):
+        open_picture(eps.rename(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tif"])

@@ -15,8 +15,8 @@ def test_pixels_are_minus_one_to_one() -> None:
     black, white = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)
     values = pixel_values([black, white])
     assert values.shape == (2, 3, 64, 64)
-    assert values[0].unique().tolist() == [-1.0]
-    assert values[1].unique().tolist() == [1.0]
+    assert bool((values[0] == -1).all())
+    assert bool((values[1] == 1).all())
 
 
 def test_embedding_equals_transformers_own_forward(project: Project) -> None:
