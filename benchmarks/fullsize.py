@@ -115,10 +115,8 @@ def build_base(source: Path | None, out: Path) -> None:
     end = encoder(load_tokenizer(out))(END)[0]
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=end, pad_token_id=2)
     model.save_pretrained(out)
-    parameters = sum(value.numel() for value in model.parameters())
-    say(
-        f"{config.model_type}: {parameters / 1e6:.2f} M parameters, {len(model.state_dict())} tensors"
-    )
+    millions = sum(value.numel() for value in model.parameters()) / 1e6
+    say(f"{config.model_type}: {millions:.2f} M parameters")
 
 
 def build_project(root: Path) -> tuple[Project, list[Bitmap]]:

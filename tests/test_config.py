@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pocketvlm.config import ELEMENTS, Config, commented_yaml, load_config, parse_config
 from pocketvlm.errors import ConfigError
@@ -15,6 +17,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"task": {"labels": {"fresh water": "seas", "fire": "flames"}}}, r"task\.labels: .*one word"),
     ({"task": {"labels": {"water": "seas"}}}, r"task\.labels: .*at least two"),
     ({"task": {"labels": {"none": "x", "fire": "flames"}}}, r"task\.labels: .*rename the label"),
+    ({"task": {"labels": {"None": "x", "fire": "flames"}}}, r"task\.labels: .*rename the label"),
+    ({"task": {"labels": {"None.": "x", "fire": "flames"}}}, r"task\.labels: .*rename the label"),
+    ({"task": {"labels": {"Fire": "x", "fire": "flames"}}}, r"task\.labels: .*'fire' .*rename one"),
+    ({"task": {"labels": {"fire.": "x", "Fire": "flames"}}}, r"task\.labels: .*rename one"),
+    ({"task": {"labels": {"...": "x", "fire": "flames"}}}, r"task\.labels: .*one word"),
     ({"task": {"labels": {"<b>": "x", "fire": "flames"}}}, r"task\.labels: .*one word"),
     ({"task": {"question": "What {marker}?"}}, r"task\.question: .*device\.prompt only"),
     ({"device": {"side": 200}}, r"device\.side: 200 is no multiple of 64: use 192"),
@@ -62,6 +69,19 @@ def test_what_init_writes_reads_back_the_same(tmp_path: Path) -> None:
     assert load_config(path) == config
 
 
+@settings(max_examples=60, deadline=None)
+@given(question=st.text(max_size=300), definition=st.text(max_size=300))
+def test_any_text_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, question: str, definition: str
+) -> None:
+    config = parse_config(
+        {"task": {"question": question, "labels": {"a": definition, "größe": "x: #"}}}
+    )
+    path = tmp_path_factory.mktemp("config") / "pocketvlm.yaml"
+    path.write_bytes(commented_yaml(config).encode())
+    assert load_config(path) == config
+
+
 def test_what_init_writes_explains_every_key() -> None:
     lines = commented_yaml(Config()).splitlines()
     for number, line in enumerate(lines):
@@ -81,6 +101,9 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         (b"task: [", "is not YAML"),
         (b"- a\n- b\n", "must hold .* not list"),
         (b"a: \xff\xfe\n", "is not YAML"),
+        (b"a: 2020-99-99\n", "is not YAML"),
+        (b"a: !!int x\n", "is not YAML"),
+        (b"[" * 3000, "is not YAML"),
         (b"a: !!python/object/apply:os.getcwd []\n", "is not YAML"),
     ],
 )
@@ -113,6 +136,7 @@ def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
         ("=2", "write --set section.key=value"),
         ("device.side.x=2", "side is not a section"),
         ("train.epochs=[", "the value is not YAML"),
+        ("collect.licence=2020-99-99", "the value is not YAML"),
         ("train.epoch=2", "train.epoch: unknown key"),
     ],
 )

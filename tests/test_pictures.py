@@ -1,5 +1,6 @@
 """Reading picture files: every mode, orientation and kind of damage."""
 
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,27 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     path = saved(tmp_path / "a.png", Image.new("1", (3000, 3000)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)  # Pillow refuses twice as many
     with pytest.raises(PocketError, match="decompression bomb"):
+        open_picture(path)
+
+
+def test_metadata_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
+    """A resolution in letters: Pillow raises TypeError when it turns the picture."""
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    resolution = struct.pack("<HHI4s", 0x011A, 2, 4, b"abc")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + orientation + resolution + bytes(4)
+    path = saved(tmp_path / "a.jpg", Image.new("RGB", (40, 30)), exif=exif)
+    with pytest.raises(PocketError, match=r"a\.jpg cannot be decoded"):
+        open_picture(path)
+
+
+def test_a_box_that_claims_more_than_any_memory_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jp2", Image.new("RGB", (40, 30)))
+    data = bytearray(path.read_bytes())
+    box = data.index(b"jp2h")
+    data[box - 4 : box] = struct.pack(">I", 1)  # the length follows in 64 bits
+    data[box + 4 : box + 12] = struct.pack(">Q", 2**62)
+    path.write_bytes(data)
+    with pytest.raises(PocketError, match=r"a\.jp2 cannot be decoded"):
         open_picture(path)
 
 

@@ -51,6 +51,13 @@ def test_a_question_that_ends_the_prompt_in_white_space_is_refused() -> None:
         contract(prompt="{marker}{question}", question="What? ")
 
 
+def test_the_runtimes_own_image_token_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"holds <image>.*remove it"):
+        contract(question="What is <image>?")
+    with pytest.raises(ConfigError, match=r"holds <image>.*remove it"):
+        contract(prompt="<image>{marker}{question}")
+
+
 @pytest.mark.parametrize("text", ["water", " water", "water\n", "\t water  "])
 def test_a_stripped_label_is_right(text: str) -> None:
     assert contract().label_of(text) == "water"

@@ -96,6 +96,15 @@ def test_a_kill_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
     assert names(folder) == ["newer.txt"]
 
 
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    """The old folder stands aside and the new one is not in place yet."""
+    write_text(tmp_path / ".report.old" / "old.txt", "old")
+    with pytest.raises(Broken), atomic_folder(tmp_path / "report"):
+        raise Broken
+    assert names(tmp_path / "report") == ["old.txt"]
+    assert names(tmp_path) == ["report"]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -16,6 +16,9 @@ from pocketvlm.errors import ConfigError
 MARKER = "<__media__>"
 """llama.cpp's media marker: the runtime puts the picture where it stands (mtmd.h)."""
 
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What PyYAML raises: ValueError for a date such as 2020-99-99, RecursionError for deep nesting."""
+
 TILE_MULTIPLE = 64
 """Patch size x scale factor of every SmolVLM: the tower's side is a multiple of it."""
 
@@ -26,6 +29,11 @@ ELEMENTS = {
     "wood": "trees, forests, branches, leaves and timber",
     "metal": "vehicles, tools, machines and other things of metal",
 }
+
+
+def plain_word(word: str) -> str:
+    """A label as it is compared with what a teacher says: without case, outer dots and spaces."""
+    return word.strip().strip(".").lower()
 
 
 class Section(BaseModel):
@@ -57,12 +65,18 @@ class Task(Section):
     def _one_word(cls, labels: dict[str, str]) -> dict[str, str]:
         if len(labels) < 2:
             raise ValueError("give at least two labels, each with a definition")
+        seen: dict[str, str] = {}
         for label in labels:
-            if not re.fullmatch(r"[^\s<>]+", label):
+            plain = plain_word(label)
+            if not plain or not re.fullmatch(r"[^\s<>]+", label):
                 raise ValueError(f"the label {label!r} must be one word: join or shorten it")
-            if label == "none":
+            if plain == "none":
                 raise ValueError(
                     "'none' is what the teacher says when no label fits: rename the label"
+                )
+            if seen.setdefault(plain, label) != label:
+                raise ValueError(
+                    f"a teacher's answer cannot tell {label!r} from {seen[plain]!r}: rename one"
                 )
         return labels
 
@@ -246,7 +260,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: run `pocketvlm init` or give -c FILE") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `section: ...` lines, not {type(data).__name__}")
@@ -275,7 +289,7 @@ def _override(data: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override!r}: {section} is not a section")
     try:
         data[name] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except NOT_YAML:
         raise ConfigError(f"--set {override!r}: the value is not YAML; quote it") from None
 
 

@@ -58,6 +58,10 @@ class Contract:
         """The contract of a project; ConfigError when question and prompt do not fit."""
         prompt = config.device.prompt.replace("{marker}", MARKER)
         prompt = prompt.replace("{question}", config.task.question)
+        if IMAGE in prompt:
+            raise ConfigError(
+                f"device.prompt or task.question holds {IMAGE}, which the runtime writes: remove it"
+            )
         if prompt != prompt.rstrip():
             raise ConfigError("task.question: it ends the prompt in white space: remove it")
         return cls(
@@ -156,6 +160,8 @@ BROKEN = (
     SyntaxError,
     EOFError,
     RuntimeError,
+    TypeError,
+    MemoryError,
     struct.error,
     Image.DecompressionBombError,
 )

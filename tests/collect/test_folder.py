@@ -55,6 +55,26 @@ def test_a_second_run_changes_nothing(project: Project, pictures: Path) -> None:
     assert project.workspace.index.read_bytes() == before
 
 
+def test_a_corrected_licence_is_recorded(project: Project, pictures: Path) -> None:
+    gone = save(pictures / "gone.png", 1)
+    save(pictures / "a.png", 2)
+    collect(project)
+    gone.unlink()
+    corrected = parse_config({"collect": {"licence": "CC-BY-4.0"}})
+    collect(Project.of(corrected, project.workspace.root))
+    rows = read_rows(project.workspace.index)
+    licences = {row["origin"]: row["licence"] for row in rows}
+    assert licences == {"gone.png": "CC0-1.0", "a.png": "CC-BY-4.0"}
+
+
+def test_no_label_is_taken_from_a_name(project: Project, pictures: Path) -> None:
+    save(pictures / "fire" / "fire.png")
+    collect(project)
+    (row,) = read_rows(project.workspace.index)
+    assert set(row) == {"sha256", "file", "origin", "licence", "width", "height"}
+    assert "fire" not in row["file"]
+
+
 def test_what_was_collected_stays_when_its_source_is_gone(project: Project, pictures: Path) -> None:
     gone = save(pictures / "a.png", 1)
     collect(project)

@@ -29,7 +29,7 @@ class Reply:
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    instead: Literal["", "hang", "cut"] = ""
+    instead: Literal["", "hang", "cut", "half"] = ""
 
 
 def says(content: str | None, finish: str = "stop", **message: Any) -> Reply:
@@ -108,7 +108,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             reply = server.take(request, self.headers["Authorization"])
             if reply.instead == "hang":
                 server.closing.wait(30)
-            if reply.instead:
+            if reply.instead in ("hang", "cut"):
                 self._cut()
                 return
             data = reply.body.encode()
@@ -118,7 +118,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2] if reply.instead else data)
+            self.close_connection = bool(reply.instead)
 
         def _cut(self) -> None:
             """Half a header, then a reset connection."""

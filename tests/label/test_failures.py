@@ -47,6 +47,17 @@ def test_cut_connection(tmp_path: Path, server: Server) -> None:
     assert error == "unreachable: no connection"
 
 
+def test_half_a_body(tmp_path: Path, server: Server) -> None:
+    half = Reply(body=answer().body, instead="half")
+    assert failure(tmp_path, server, half, retries=0) == "unreachable: no connection"
+
+
+def test_a_connection_that_breaks_is_tried_again(tmp_path: Path, server: Server) -> None:
+    server.queue.extend([Reply(body=answer().body, instead="half"), Reply(instead="cut")])
+    assert label(make(tmp_path, 1, server.url))["status"] == {"ok": 1}
+    assert len(server.asked) == 3
+
+
 def test_refused_request(tmp_path: Path, server: Server) -> None:
     error = failure(tmp_path, server, *[refusal(400, f"image too large for {KEY}")] * 2)
     assert error.startswith("request refused: ")
@@ -131,6 +142,24 @@ def test_a_server_that_only_fails_is_not_asked_for_ever(tmp_path: Path, server: 
     assert len(server.asked) <= 11
 
 
+@pytest.mark.parametrize("reply", [says("It is water."), Reply(body="<html>Welcome</html>")])
+def test_a_server_that_never_answers_in_json_is_not_paid_for_ever(
+    tmp_path: Path, server: Server, reply: Reply
+) -> None:
+    server.usual = reply
+    with pytest.raises(PocketError, match=r"10 calls in a row failed, the last with .*\w"):
+        label(make(tmp_path, 50, server.url))
+    assert len(server.asked) == 20  # each is asked about once more
+
+
+def test_a_ledger_that_cannot_be_written_is_one_error(tmp_path: Path, server: Server) -> None:
+    project = make(tmp_path, 20, server.url, concurrency=4)
+    (tmp_path / "labels").write_text("a file where the folder should be")
+    with pytest.raises(FileExistsError):
+        label(project)
+    assert server.asked == []
+
+
 def test_a_server_that_fails_now_and_then_is_asked_to_the_end(
     tmp_path: Path, server: Server
 ) -> None:
@@ -153,7 +182,16 @@ def test_a_run_without_any_label_is_an_error(tmp_path: Path, server: Server) -> 
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http://[bad", "http://host:99999/v1"]
+    "url",
+    [
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "http://",
+        "http://[bad",
+        "http://host:99999/v1",
+        "http://host/v1\n",
+        "http://\u2028/v1",
+    ],
 )
 def test_an_address_that_cannot_be_one(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"teacher\.base_url"):

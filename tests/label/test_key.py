@@ -9,7 +9,7 @@ from pocketvlm.label import label
 from pocketvlm.label.client import read_key
 
 from .conftest import KEY, make
-from .server import Server, busy, refusal
+from .server import Reply, Server, answer, busy, refusal, says
 
 
 def test_the_environment_comes_first(tmp_path: Path) -> None:
@@ -58,6 +58,56 @@ def test_it_is_sent_and_written_nowhere(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
     assert KEY not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=f"<html>Authorization: Bearer {KEY}"),
+        says(f"I was sent {KEY}"),
+        says(None, refusal=f"I was sent {KEY}"),
+        answer(reason=f"The header says {KEY}", visual_features=[KEY]),
+    ],
+    ids=["page", "prose", "refusal", "answer"],
+)
+def test_a_server_that_sends_it_back_does_not_get_it_into_the_ledger(
+    tmp_path: Path, server: Server, reply: Reply
+) -> None:
+    server.queue.append(reply)
+    label(make(tmp_path, 2, server.url))
+    ledger = (tmp_path / "labels" / "answers.jsonl").read_text()
+    assert KEY not in ledger
+    assert "***" in ledger
+
+
+def test_a_placeholder_for_a_key_is_a_word_like_others(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "water")
+    assert label(make(tmp_path, 1, server.url))["labels"] == {"water": 1}
+
+
+@pytest.mark.parametrize("content", ["KEY=caf\xe9".encode("latin-1"), "KEY=a".encode("utf-16")])
+def test_an_env_file_in_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"\.env is not UTF-8: save it"):
+        read_key("KEY", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("all_proxy", "socks://127.0.0.1:9"),
+        ("all_proxy", "socks5://127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem"),
+    ],
+)
+def test_an_environment_that_no_connection_can_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"no connection .* can be set up .*ALL_PROXY"):
+        label(make(tmp_path, 1, "https://teacher.invalid/v1"))
 
 
 def test_a_proxy_of_the_environment_is_not_asked_about_loopback(

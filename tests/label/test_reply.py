@@ -48,6 +48,12 @@ def test_a_good_answer_gives_every_field() -> None:
     }
 
 
+@pytest.mark.parametrize(("label", "said"), [("U.S.", "u.s."), ("e.g", "E.G."), ("Ä", "ä")])
+def test_dots_and_case_of_a_label_do_not_matter(label: str, said: str) -> None:
+    row = read_reply(answer(label=said).body, (label, "land"))
+    assert (row["status"], row["label"]) == ("ok", label)
+
+
 def test_usage_may_be_missing() -> None:
     body = json.dumps({"choices": [{"message": {"content": json.dumps(GOOD)}}]})
     row = read_reply(body, LABELS)

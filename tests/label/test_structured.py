@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pocketvlm.label import label
+from pocketvlm.label.prompt import answer_schema, build_prompt
 
 from .conftest import make
 from .server import Server, refusal
@@ -15,6 +16,17 @@ def test_the_schema_is_sent(tmp_path: Path, server: Server) -> None:
     (request,) = server.asked
     assert request["response_format"]["type"] == "json_schema"
     assert request["response_format"]["json_schema"]["strict"] is True
+
+
+def test_the_question_arrives_as_it_is_built(tmp_path: Path, server: Server) -> None:
+    project = make(tmp_path, 1, server.url, temperature=0.5, max_tokens=99)
+    label(project)
+    (request,) = server.asked
+    (message,) = request["messages"]
+    assert message["content"][0] == {"type": "text", "text": build_prompt(project.config.task)}
+    assert request["response_format"]["json_schema"]["schema"] == answer_schema(project.config.task)
+    sampling = {"model": "stand-in", "temperature": 0.5, "max_tokens": 99}
+    assert request.items() >= sampling.items()
 
 
 @pytest.mark.parametrize(

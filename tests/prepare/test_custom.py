@@ -102,6 +102,40 @@ def test_a_broken_picture_is_listed(tmp_path: Path, base: Path, folder: Path) ->
     assert refused(project) == ["unreadable"]
 
 
+def test_other_labels_than_the_five(tmp_path: Path, base: Path, folder: Path) -> None:
+    given = [row | {"label": ("sun", "rain", "fire")[at % 3]} for at, row in enumerate(rows())]
+    root = tmp_path / "workspace"
+    labels = {"sun": "clear | bright\nsky", "rain": "drops"}
+    project = configured(
+        root,
+        base,
+        task={"labels": labels},
+        prepare={"custom": str(custom(folder / "all.json", given))},
+    )
+    figures = prepare(project)
+    assert figures["reasons"] == {"unknown label": 2}
+    assert {label for _, label in everything(project).values()} == {"sun", "rain"}
+    card = (project.workspace.dataset / "README.md").read_text()
+    assert "| sun | clear \\| bright sky | " in card
+
+
+def test_a_picture_that_may_not_be_read_is_listed(
+    tmp_path: Path, base: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> str:
+        if path.name == "3.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return sha256_file(path)
+
+    monkeypatch.setattr("pocketvlm.prepare.source.sha256_file", forbidden)
+    project = project_of(tmp_path, base, custom(folder / "all.json", rows()))
+    prepare(project)
+    assert len(everything(project)) == 5
+    (line,) = read_rows(project.workspace.dataset / "skipped.jsonl")
+    assert (line["image"], line["kind"]) == ("img/3.png", "unreadable")
+    assert "Permission denied" in line["reason"]
+
+
 def test_files_of_other_systems_are_read(tmp_path: Path, base: Path, folder: Path) -> None:
     file = folder / "all.jsonl"
     reasons = [row | {"reason": "a\u2028b"} for row in rows()]
@@ -120,6 +154,7 @@ def test_files_of_other_systems_are_read(tmp_path: Path, base: Path, folder: Pat
         (b"image_path,label\nimg/0.png,fire\n", "neither a JSON list nor JSON Lines"),
         (b'[{"image_path": "img/0.png"', "neither a JSON list nor JSON Lines"),
         (b'[1, "a"]', "must be an object"),
+        (b"[" * 100_000, "neither a JSON list nor JSON Lines"),
         ('{"image_path": "größe.png"}'.encode("cp1252"), "neither a JSON list nor JSON Lines"),
         (b'{"image_path": "img/0.png", "label": "aether"}', "label 'aether' is not in task.labels"),
     ],

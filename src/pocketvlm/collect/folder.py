@@ -30,7 +30,8 @@ class Skipped:
 def collect(project: Project) -> Row:
     """Copy every sound picture into originals/ under its hash; list the others with a reason.
 
-    Pictures collected before are kept, also when their source is gone."""
+    Pictures collected before are kept, also when their source is gone; those found again get the
+    licence of the present configuration."""
     workspace, folder = project.workspace, project.path(project.config.collect.folder)
     if workspace.originals.is_relative_to(folder.resolve()):
         raise ConfigError(
@@ -46,7 +47,9 @@ def collect(project: Project) -> Row:
             continue
         row = found | {"origin": origin, "licence": project.config.collect.licence}
         keep(path, workspace.originals / row["file"])
-        twice += known.setdefault(row["sha256"], row)["origin"] != origin
+        first = known.setdefault(row["sha256"], row)
+        first["licence"] = row["licence"]
+        twice += first["origin"] != origin
     if not known:
         raise PocketError(f"{folder} holds no picture that can be read, only {len(skipped)} files")
     write_rows(workspace.index, known.values())

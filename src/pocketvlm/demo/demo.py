@@ -19,7 +19,7 @@ from pocketvlm.workspace import Row, read_json, read_rows, write_text
 BASE = Path(__file__).parent / "base"
 """The tiny student's base, pre-trained on attributes of pictures (student/pretrain.py)."""
 
-PICTURES = 1500
+PICTURES = 2400
 TRUTH = "truth.jsonl"
 
 
@@ -56,12 +56,14 @@ def demo_config(url: str, seed: int) -> Config:
     overrides: dict[str, Any] = {
         "base": {"model": str(BASE)},
         "collect": {"folder": "pictures", "licence": "Apache-2.0 (drawn by pocketvlm)"},
-        "teacher": {"base_url": url, "model": MODEL, "max_side": 512, "concurrency": 4},
+        "teacher": {"base_url": url, "model": MODEL, "max_side": 256, "concurrency": 4},
         "train": {
-            "epochs": 12,
-            "learning_rate": 2e-3,
+            "connector": True,  # a tower this small does not suffice as it is
+            "epochs": 8,
+            "learning_rate": 3e-3,
             "batch": 16,
             "accumulation": 1,
+            "patience": 8,
             "seed": seed,
         },
         "validate": {"truth": "known", "truth_file": TRUTH},

@@ -57,7 +57,7 @@ def paint(
     """Draw one motif of an element, sometimes with another element in front, and photograph it."""
     shape = (side, round(side * aspect)) if aspect <= 1 else (round(side / aspect), side)
     picture = motif(rng, shape)
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         picture = _foreground(rng, picture, label)
     return noise.to_bytes(_photograph(rng, picture))
 
@@ -124,13 +124,13 @@ def _tone(rng: np.random.Generator, picture: Picture) -> Picture:
     """Colours as they are, cast, or gone: black and white, sepia, blue, green."""
     kind = rng.random()
     grey = noise.clip(np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32))
-    if kind < 0.05:
+    if kind < 0.03:
         ink = noise.hsv(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.45, 0.6))
         return noise.ramp(grey, ((0.02, 0.02, 0.02), ink, (0.98, 0.97, 0.95)))
     flat = np.asarray(cv2.merge([grey] * 3), np.float32)
-    keep = np.float32(rng.uniform(0.7, 1.1))
+    keep = np.float32(rng.uniform(0.8, 1.1))
     picture = flat + (picture - flat) * keep
-    if kind < 0.25:
+    if kind < 0.15:
         cast = rng.uniform(0.8, 1.2, 3).astype(np.float32)
         picture = picture * (cast / cast.mean())
     return np.asarray(picture, np.float32)

@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from pocketvlm.contract import BROKEN, FORMATS
 from pocketvlm.demo.rules import judge
 from pocketvlm.progress import say
 
@@ -30,18 +31,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """List the one model."""
+        if self.path != "/v1/models":
+            self._send(404, {"error": {"message": f"nothing answers at {self.path}"}})
+            return
         self._send(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     def do_POST(self) -> None:
         """Judge the picture of a chat completion request."""
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal():
+            self.close_connection = True  # where the next request begins is unknown
+            self._send(400, {"error": {"message": "no picture that can be read: no length"}})
+            return
+        body = self.rfile.read(int(length))  # before any reply, or the next request begins with it
         if self.path != "/v1/chat/completions":
             self._send(404, {"error": {"message": f"nothing answers at {self.path}"}})
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
             request = json.loads(body)
             picture = find_picture(request)
-        except (ValueError, LookupError, TypeError, OSError) as error:
+        except (*BROKEN, LookupError, AttributeError) as error:  # RecursionError is a RuntimeError
             self._send(400, {"error": {"message": f"no picture that can be read: {error}"}})
             return
         self._send(200, completion(request, json.dumps(answer(picture))))
@@ -54,16 +63,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client is gone
+            self.end_headers()
+            self.wfile.write(data)
 
 
 def find_picture(request: dict[str, Any]) -> Image.Image:
-    """The first data URL of a chat request; ValueError when there is none."""
+    """The first data URL of a chat request; errors of any kind when there is none."""
     for part in request["messages"][-1]["content"]:
         if part["type"] == "image_url":
             data = part["image_url"]["url"].partition("base64,")[2]
-            return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+            return Image.open(io.BytesIO(base64.b64decode(data)), formats=FORMATS).convert("RGB")
     raise ValueError("no image_url in the last message")
 
 
@@ -118,15 +128,20 @@ def serve(port: int = 0) -> Iterator[str]:
         server.server_close()
 
 
-def main(port: Annotated[int, typer.Option(help="Port on loopback.")] = 8000) -> None:
+def main(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback.")] = 8000,
+) -> None:
     """Serve the rule teacher until interrupted."""
-    with serve(port) as url:
-        say(f"teacher.base_url: {url}   teacher.model: {MODEL}   (Ctrl-C stops)")
-        try:
+    try:
+        with serve(port) as url:
+            say(f"teacher.base_url: {url}   teacher.model: {MODEL}   (Ctrl-C stops)")
             while True:
                 time.sleep(3600)
-        except KeyboardInterrupt:
-            pass
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        say(f"error: port {port}: {error.strerror}; give another --port")
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

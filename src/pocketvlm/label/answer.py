@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from pocketvlm.config import plain_word
 from pocketvlm.label.prompt import NONE
 
 
@@ -28,7 +29,7 @@ class TeacherAnswer(BaseModel):
     @field_validator("label", "alternative")
     @classmethod
     def _plain(cls, word: str | None) -> str | None:
-        return word.strip().strip(".").lower() if word else word
+        return plain_word(word) if word else word
 
     @field_validator("visual_features", "colours", mode="before")
     @classmethod
@@ -42,7 +43,7 @@ class TeacherAnswer(BaseModel):
         return ", ".join(map(str, words)) if isinstance(words, list) else words or ""
 
     def status(self, labels: Collection[str]) -> str:
-        """`ok`, `none` (no label fits) or `rejected` (outside the set, given in lower case)."""
+        """`ok`, `none` (no label fits) or `rejected` (outside the set of plain words)."""
         if self.label == NONE:
             return "none"
         return "ok" if self.label in labels else "rejected"

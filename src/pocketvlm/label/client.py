@@ -23,6 +23,9 @@ from pocketvlm.workspace import Row
 STRUCTURED_UNKNOWN = (400, 404, 415, 422, 501)
 """How servers without structured output refuse `response_format`."""
 
+SHORTEST_SECRET = 8
+"""Characters of a key worth hiding; shorter ones are placeholders such as `none` or `EMPTY`."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that no proxy of the environment can reach."""
 
@@ -42,13 +45,19 @@ class Teacher:
         self.prompt = build_prompt(config.task)
         self.key = read_key(settings.api_key_env, root) or "none"
         host = check_address(settings.base_url)
-        self.client = openai.AsyncOpenAI(
-            base_url=settings.base_url,
-            api_key=self.key,
-            timeout=settings.timeout,
-            max_retries=settings.retries,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=host not in LOOPBACK),
-        )
+        try:
+            self.client = openai.AsyncOpenAI(
+                base_url=settings.base_url,
+                api_key=self.key,
+                timeout=settings.timeout,
+                max_retries=settings.retries,
+                http_client=openai.DefaultAsyncHttpxClient(trust_env=host not in LOOPBACK),
+            )
+        except (ValueError, ImportError, OSError) as error:
+            raise ConfigError(
+                f"no connection to {settings.base_url} can be set up ({error}): check ALL_PROXY, "
+                "HTTPS_PROXY, HTTP_PROXY and SSL_CERT_FILE of the environment"
+            ) from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -64,7 +73,7 @@ class Teacher:
         except PocketError as error:
             return failed("picture", str(error))
         try:
-            row = read_reply(await self._complete(image), self.config.task.labels)
+            row = read_reply(self._hide(await self._complete(image)), self.config.task.labels)
         except openai.APITimeoutError:
             row = failed("timeout", f"no answer within {settings.timeout:g} s")
         except openai.APIConnectionError as error:
@@ -79,7 +88,7 @@ class Teacher:
     def _refused(self, error: openai.APIStatusError) -> Row:
         """The row of an error status; PocketError for one that every other call would meet."""
         settings = self.config.teacher
-        said = error.message.removeprefix("Error code: ").replace(self.key, "***")[:300]
+        said = self._hide(error.message.removeprefix("Error code: "))[:300]
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 raise PocketError(
@@ -100,6 +109,10 @@ class Teacher:
             case openai.BadRequestError(code="content_filter"):  # Azure's moderation
                 return {"status": "refused", "raw": said}
         return failed("request refused", said)
+
+    def _hide(self, text: str) -> str:
+        """What came back without the key: some servers send back what they were sent."""
+        return text.replace(self.key, "***") if len(self.key) >= SHORTEST_SECRET else text
 
     async def _complete(self, picture: str) -> str:
         """The body of one chat completion; a server that refuses structured output and takes the
@@ -150,7 +163,7 @@ def check_address(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"teacher.base_url: {url!r} is no address ({error})") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not url.isprintable():
         raise ConfigError(f"teacher.base_url: {url!r} must look like http://localhost:8000/v1")
     return host
 
@@ -163,7 +176,10 @@ def read_key(name: str, root: Path) -> str | None:
     class Keys(BaseSettings):
         model_config = SettingsConfigDict(env_file=(".env", root / ".env"), extra="allow")
 
-    extra = Keys().model_extra or {}
+    try:
+        extra = Keys().model_extra or {}
+    except UnicodeDecodeError:
+        raise ConfigError("the file .env is not UTF-8: save it in that encoding") from None
     value = str(os.environ.get(name) or extra.get(name.lower()) or "").strip()
     if not all("!" <= letter <= "~" for letter in value):
         raise ConfigError(f"{name}: the key holds a space or a sign outside ASCII: copy it again")

@@ -32,7 +32,7 @@ def label(project: Project) -> Row:
         try:
             asyncio.run(_ask_all(project, ledger, waiting))
         except BaseExceptionGroup as group:
-            known = [error for error in group.exceptions if isinstance(error, PocketError)]
+            known = [e for e in group.exceptions if isinstance(e, PocketError | OSError)]
             if not known:
                 raise
             raise known[0] from None
@@ -69,9 +69,12 @@ class Streak:
             raise error
 
     def see(self, answer: Row) -> None:
-        """Count an answer; PocketError when too many calls in a row gave none."""
+        """Count an answer; PocketError when too many calls in a row gave none that can be used:
+        a malformed one may have been paid for."""
         if answer["status"] != "failed":
-            self.failed = self.unreachable = 0
+            self.unreachable = 0
+        if answer["status"] not in ("failed", "malformed"):
+            self.failed = 0
             return
         if "seconds" not in answer:  # the picture cannot be read, or the call was never made
             return

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pocketvlm.config import plain_word
 from pocketvlm.label.answer import Malformed, parse_answer
 from pocketvlm.workspace import Row
 
@@ -55,7 +56,7 @@ def read_reply(body: str, labels: Iterable[str]) -> Row:
     except Malformed as error:
         cut = " (cut at teacher.max_tokens)" if choice.finish_reason == "length" else ""
         return _row(usage, "malformed", raw) | {"error": f"{error}{cut}"}
-    named = {label.lower(): label for label in labels}
+    named = {plain_word(label): label for label in labels}
     fields = answer.model_dump() | {"label": named.get(answer.label, answer.label)}
     fields["alternative"] = named.get(answer.alternative or "", answer.alternative)
     return _row(usage, answer.status(named), raw) | fields

@@ -21,12 +21,17 @@ Pictures as the device's bitmap ({side}x{side}, {resize}, black padding) with on
 {notes}"""
 
 
+def cell(text: str) -> str:
+    """Text as it can stand in one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def dataset_card(project: Project, figures: Row) -> str:
     """Counts a label and split, where the labels come from, and what the splits cannot hold."""
     custom = project.config.prepare.custom
     counts = figures["counts"]
     rows = [
-        f"| {label} | {definition} | "
+        f"| {cell(label)} | {cell(definition)} | "
         + " | ".join(str(counts[split].get(label, 0)) for split in ("train", "val", "test"))
         + " |"
         for label, definition in project.config.task.labels.items()

@@ -112,8 +112,12 @@ def read_line(row: Row, path: Path, labels: tuple[str, ...]) -> Labelled | Rejec
         return Rejected(image, "unknown label", f"label {label!r} is not in task.labels")
     if not _is_share(sure):
         return Rejected(image, "bad confidence", "confidence is no number from 0 to 1")
+    try:
+        sha256 = sha256_file(picture)
+    except OSError as error:
+        return Rejected(image, "unreadable", str(error))
     confidence = 1.0 if sure is None else float(sure)
-    return Labelled(sha256_file(picture), picture, label, confidence, path.name, row)
+    return Labelled(sha256, picture, label, confidence, path.name, row)
 
 
 def read_any_json(path: Path) -> list[Row]:
@@ -125,7 +129,7 @@ def read_any_json(path: Path) -> list[Row]:
         if not text.lstrip().startswith("["):
             text = "[" + ",\n".join(line for line in text.split("\n") if line.strip()) + "]"
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PocketError(f"{path} is neither a JSON list nor JSON Lines: {error}") from None
     if not all(isinstance(row, dict) for row in rows):
         raise PocketError(f"{path}: every element of the list must be an object")

@@ -257,7 +257,7 @@ def embers(rng: np.random.Generator, shape: Shape) -> Picture:
 MOTIFS: dict[Motif, float] = {
     campfire: 4,
     blaze: 4,
-    candles: 2,
+    candles: 1,
     wildfire: 3,
     lava: 3,
     embers: 2,

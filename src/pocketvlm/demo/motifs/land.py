@@ -227,7 +227,7 @@ MOTIFS: dict[Motif, float] = {
     rockface: 2.5,
     cobbles: 2.5,
     drought: 2,
-    field: 2,
-    gravel: 2,
+    field: 1,
+    gravel: 1.5,
 }
 """The motifs with their shares."""

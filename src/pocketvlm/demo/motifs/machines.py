@@ -209,5 +209,5 @@ def chain(rng: np.random.Generator, shape: Shape) -> Picture:
     return picture
 
 
-MOTIFS: dict[Motif, float] = {vehicle: 4, tools: 2.5, chain: 1.5}
+MOTIFS: dict[Motif, float] = {vehicle: 4, tools: 1, chain: 0.5}
 """The motifs with their shares."""

@@ -303,12 +303,12 @@ def _truss(canvas: np.ndarray, level: float, tilt: float, step: float, thick: in
 
 
 MOTIFS: dict[Motif, float] = {
-    sheet: 3.5,
-    plates: 3,
-    tread: 1.5,
-    grille: 1.5,
-    gears: 3,
-    pipes: 2.5,
-    girders: 2,
+    sheet: 5,
+    plates: 4.5,
+    tread: 0.7,
+    grille: 0.8,
+    gears: 4,
+    pipes: 3.5,
+    girders: 1,
 }
 """The motifs with their shares."""

@@ -258,9 +258,9 @@ MOTIFS: dict[Motif, float] = {
     lake: 4,
     swell: 4,
     pool: 2,
-    waterfall: 1.5,
+    waterfall: 1,
     ice: 2,
     snow: 2,
-    drops: 1.5,
+    drops: 0.6,
 }
 """The motifs with their shares."""

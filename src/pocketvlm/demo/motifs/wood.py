@@ -234,5 +234,5 @@ def _stamp(
     picture[y0:y1, x0:x1] = noise.mix(below_, front, np.ascontiguousarray(mask[inner]))
 
 
-MOTIFS: dict[Motif, float] = {bark: 4, planks: 4, board: 2, birch: 1.5, stump: 1.5, pile: 1.5}
+MOTIFS: dict[Motif, float] = {bark: 4, planks: 4, board: 2, birch: 0.8, stump: 0.8, pile: 0.8}
 """The motifs with their shares."""
