@@ -95,3 +95,9 @@ def test_set_overrides_one_value(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["new"] == 1
     wrong = pocketvlm("collect", "-c", config, "--set", "collect")
     assert wrong.returncode == 2
+
+
+def test_the_demo_refuses_too_few_pictures_only(tmp_path: Path) -> None:
+    few = pocketvlm("demo", "--folder", tmp_path, "--pictures", 5)
+    assert few.returncode == 2
+    assert "greater than or equal to 10" in few.stderr

@@ -130,7 +130,9 @@ def demo(
         "demo-workspace"
     ),
     seed: Annotated[int, typer.Option(help="Seed of scenes and training.")] = 0,
-    pictures: Annotated[int, typer.Option(min=10, help="How many scenes are drawn.")] = 0,
+    pictures: Annotated[
+        int | None, typer.Option(min=10, help="How many scenes are drawn.", show_default="2400")
+    ] = None,
     open_report: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
     as_json: AsJson = False,
 ) -> None:

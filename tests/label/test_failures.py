@@ -191,6 +191,7 @@ def test_a_run_without_any_label_is_an_error(tmp_path: Path, server: Server) -> 
         "http://host:99999/v1",
         "http://host/v1\n",
         "http://\u2028/v1",
+        "http://\u2603\u0640/v1",
     ],
 )
 def test_an_address_that_cannot_be_one(tmp_path: Path, url: str) -> None:

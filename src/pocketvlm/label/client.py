@@ -163,7 +163,8 @@ def check_address(url: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"teacher.base_url: {url!r} is no address ({error})") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0 or not url.isprintable():
+    plain = url.isascii() and url.isprintable()  # other hosts are written with xn--
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not plain:
         raise ConfigError(f"teacher.base_url: {url!r} must look like http://localhost:8000/v1")
     return host
 
