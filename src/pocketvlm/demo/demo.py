@@ -10,11 +10,12 @@ from typing import Any
 from pocketvlm.config import Config, commented_yaml, parse_config
 from pocketvlm.demo.scenes import write_scenes
 from pocketvlm.demo.teacher import MODEL, serve
+from pocketvlm.errors import ConfigError
 from pocketvlm.label import answers_of
 from pocketvlm.pipeline import run
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_json, read_rows, write_text
+from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
 
 BASE = Path(__file__).parent / "base"
 """The tiny student's base, pre-trained on attributes of pictures (student/pretrain.py)."""
@@ -43,12 +44,16 @@ def run_demo(folder: Path, seed: int, pictures: int) -> Row:
 
 
 def draw(folder: Path, seed: int, pictures: int) -> None:
-    """Draw the scenes unless these are here already."""
-    drawn = folder / TRUTH
-    if drawn.is_file() and sum(1 for _ in read_rows(drawn)) == pictures:
+    """Draw the scenes unless these are here already; ConfigError when others are."""
+    wanted = {"seed": seed, "pictures": pictures}
+    record = folder / "scenes.json"
+    if not record.is_file():
+        write_scenes(folder / "pictures", folder / TRUTH, pictures, seed)
+        write_json(record, wanted)
+    elif read_json(record) != wanted:
+        raise ConfigError(f"{folder} holds a demo of other scenes: give another --folder")
+    else:
         say("scenes: already drawn")
-        return
-    write_scenes(folder / "pictures", drawn, pictures, seed)
 
 
 def demo_config(url: str, seed: int) -> Config:
@@ -74,8 +79,10 @@ def demo_config(url: str, seed: int) -> Config:
 def teacher_share(project: Project) -> float:
     """How often the rule teacher meets the truth, over all scenes."""
     truth = {row["sha256"]: row["label"] for row in read_rows(project.workspace.root / TRUTH)}
-    said = [(truth[picture["sha256"]], answer["label"]) for picture, answer in answers_of(project)]
-    return round(sum(true == label for true, label in said) / len(said), 4)
+    right: list[bool] = [
+        truth[picture["sha256"]] == answer.get("label") for picture, answer in answers_of(project)
+    ]
+    return round(sum(right) / len(right), 4)
 
 
 def summary(folder: Path, metrics: Row) -> str:
