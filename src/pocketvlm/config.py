@@ -201,6 +201,9 @@ class Train(Section):
     connector: bool = Field(
         False, description="Adapt the connector too, where the tower's features do not suffice."
     )
+    mirror: bool = Field(
+        False, description="Show half of the pictures mirrored; not where left and right matter."
+    )
     batch: int = Field(4, ge=1, description="Pictures a forward pass.")
     accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
     epochs: int = Field(3, ge=1, description="Passes over the training split.")

@@ -1,11 +1,16 @@
 """The rule teacher behind HTTP: asked as any teacher is, it sees pixels only."""
 
 import json
+import socket
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,6 +26,12 @@ from pocketvlm.label.prompt import answer_schema
 from pocketvlm.project import Project
 from pocketvlm.workspace import sha256_file, write_rows
 
+SERVING = """
+from pocketvlm.demo.teacher import serve
+with serve() as url:
+    print(url, flush=True)
+    input()
+"""
 LABELS = ("water", "land", "fire", "wood", "metal")
 
 
@@ -119,3 +130,18 @@ def test_the_port_is_free_again_afterwards() -> None:
         port = int(first.rsplit(":", 1)[1].removesuffix("/v1"))
     with serve(port) as second:
         assert second == first
+
+
+def test_it_ends_with_a_killed_parent() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", SERVING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    address = urlsplit(parent.stdout.readline().strip())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < deadline:
+            socket.create_connection((str(address.hostname), int(address.port or 0))).close()
+            time.sleep(0.05)

@@ -5,6 +5,7 @@ cast, exposed and faded alike, and many show a second element that takes the sma
 """
 
 import hashlib
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from pocketvlm.demo import noise
 from pocketvlm.demo.motifs import fire, land, machines, metal, trees, water, wood
 from pocketvlm.demo.motifs.common import Motif, zoom
 from pocketvlm.demo.noise import Picture
+from pocketvlm.demo.worker import become_worker
 from pocketvlm.progress import track
 from pocketvlm.workspace import atomic_folder, write_rows
 
@@ -144,17 +146,29 @@ def write_scenes(folder: Path, truth: Path, count: int, seed: int) -> None:
     """
     if folder.resolve() in truth.resolve().parents:
         raise ValueError(f"{truth} lies among the pictures of {folder}: keep the truth elsewhere")
-    rng = np.random.default_rng(seed)
     labels = [ELEMENTS[i % len(ELEMENTS)] for i in range(count)]
-    rng.shuffle(labels)
+    np.random.default_rng(seed).shuffle(labels)
+    jobs = [(seed, number, label) for number, label in enumerate(labels)]
     rows = []
-    with atomic_folder(folder) as draft:
-        for number, label in enumerate(track(labels, "drawing scenes", count)):
+    with (
+        atomic_folder(folder) as draft,
+        get_context("spawn").Pool(initializer=become_worker) as pool,
+    ):
+        scenes = pool.imap(_scene, jobs, chunksize=8)
+        for (_, number, label), data in zip(
+            jobs, track(scenes, "drawing scenes", count), strict=True
+        ):
             name = f"scene-{number:05d}.jpg"
-            data = _jpeg(draw_any_size(label, rng), int(rng.integers(90, 95)))
             (draft / name).write_bytes(data)
             rows.append({"sha256": hashlib.sha256(data).hexdigest(), "file": name, "label": label})
     write_rows(truth, rows)
+
+
+def _scene(job: tuple[int, int, str]) -> bytes:
+    """A scene as JPEG; its generator depends on seed and number alone."""
+    seed, number, label = job
+    rng = np.random.default_rng([seed, number])
+    return _jpeg(draw_any_size(label, rng), int(rng.integers(90, 95)))
 
 
 def draw_any_size(label: str, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 
 from pocketvlm.contract import BROKEN, FORMATS
 from pocketvlm.demo.rules import judge
+from pocketvlm.demo.worker import become_worker
 from pocketvlm.progress import say
 
 MODEL = "rule-teacher"
@@ -116,16 +118,35 @@ def completion(request: dict[str, Any], content: str) -> dict[str, Any]:
 
 @contextmanager
 def serve(port: int = 0) -> Iterator[str]:
-    """Serve on loopback while the block runs; the value is the base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    """Serve on loopback while the block runs; the value is the base URL.
+
+    In a process of its own: rules and labelling would share one interpreter lock. OSError when
+    the port cannot be had."""
+    context = get_context("spawn")  # a fork would copy the locks of torch's threads
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, port), daemon=True)
+    process.start()
+    there.close()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
+        answer = here.recv()
+        if isinstance(answer, OSError):
+            raise answer
+        yield f"http://127.0.0.1:{answer}/v1"
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        process.terminate()
+        process.join()
+
+
+def _serve(parent: Connection, port: int) -> None:
+    """Tell the parent the port, or why there is none, and serve."""
+    become_worker()
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        parent.send(error)
+        return
+    parent.send(server.server_port)
+    server.serve_forever()
 
 
 def main(

@@ -23,9 +23,10 @@ IGNORED = -100
 
 
 class Split(Dataset[tuple[Bitmap, str]]):
-    """Bitmaps and labels of one split; only paths and labels are kept in memory."""
+    """Bitmaps and labels of one split; only paths and labels are kept in memory. With `mirror`,
+    half of the pictures, anew each time, are turned left to right."""
 
-    def __init__(self, project: Project, name: str) -> None:
+    def __init__(self, project: Project, name: str, mirror: bool = False) -> None:
         folder = project.workspace.dataset
         self.rows = [
             (folder / row["image"], str(row.get("label", row.get("element"))))
@@ -38,13 +39,17 @@ class Split(Dataset[tuple[Bitmap, str]]):
                 f"{dict(unknown)}; correct them or run `pocketvlm prepare` again"
             )
         self.side = project.contract.side
+        self.mirror = mirror
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, at: int) -> tuple[Bitmap, str]:
         path, label = self.rows[at]
-        return read_bitmap(path, self.side), label
+        bitmap = read_bitmap(path, self.side)
+        if self.mirror and torch.rand(()) < 0.5:
+            bitmap = bitmap[:, ::-1]
+        return bitmap, label
 
     @property
     def labels(self) -> list[str]:

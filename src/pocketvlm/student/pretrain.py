@@ -1,6 +1,6 @@
 """Pre-trains the embedded default's base once, on attributes of pictures, never on the task.
 
-    python -m pocketvlm.student.pretrain --out FOLDER [--steps 4000] [--seed 0] [--start FOLDER]
+    python -m pocketvlm.student.pretrain --out FOLDER [--start FOLDER] [--steps N] [--rate R]
 
 The student answers questions on drawn pictures (colour, texture, angle, ...) through the
 contract's prompt; while it learns, linear heads on the image tokens name what each 64 px cell
@@ -34,7 +34,6 @@ from pocketvlm.workspace import read_rows
 
 SIDE = 256
 QUESTIONS_A_STEP = 1
-PEAK_RATE = 2e-3
 ENERGY_WEIGHT = 4.0
 WHITENING_PICTURES = 150
 
@@ -179,22 +178,28 @@ class Trainer:
         return loss, figures
 
 
-def optimiser(trainer: Trainer, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+def optimiser(trainer: Trainer, steps: int, rate: float) -> tuple[torch.optim.Optimizer, Any]:
     """AdamW with warm-up and cosine decay."""
     parameters = [*trainer.model.parameters(), *trainer.heads.parameters()]
-    adam = torch.optim.AdamW(parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
+    adam = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        adam, PEAK_RATE, total_steps=steps, pct_start=0.04, final_div_factor=1000
+        adam, rate, total_steps=steps, pct_start=0.04, final_div_factor=1000
     )
     return adam, schedule
 
 
 def pretrain(
-    out: Path, steps: int, batch: int, seed: int, start: Path | None = None, report: int = 100
+    out: Path,
+    steps: int,
+    batch: int,
+    seed: int,
+    start: Path | None = None,
+    rate: float = 2e-3,
+    report: int = 100,
 ) -> None:
     """Train and write the base; every `report` steps one line of means goes to the log."""
     trainer = new_trainer(seed, start)
-    adam, schedule = optimiser(trainer, steps)
+    adam, schedule = optimiser(trainer, steps, rate)
     stream = DataLoader(Pictures(seed), batch, collate_fn=collate, num_workers=2, prefetch_factor=4)
     log = list(read_rows(start / "pretrain.jsonl")) if start else []
     seen, started = [], time.monotonic()
@@ -291,10 +296,11 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 2,
     start: Annotated[Path | None, typer.Option(help="Go on from this earlier base.")] = None,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
 ) -> None:
     """Pre-train the embedded default's base student."""
     torch.set_num_threads(threads)
-    pretrain(out, steps, batch, seed, start)
+    pretrain(out, steps, batch, seed, start, rate)
 
 
 if __name__ == "__main__":

@@ -45,19 +45,21 @@ class Student:
     @torch.inference_mode()
     def answers(self, bitmaps: Sequence[Bitmap]) -> list[str]:
         """Greedy answers without the end token."""
-        texts: list[str] = []
-        for features in self._features(bitmaps):
-            prompts = self._prompts(features)
-            made = self.model.generate(
-                inputs_embeds=prompts,
-                attention_mask=torch.ones(prompts.shape[:2], device=prompts.device),
-                max_new_tokens=self.contract.max_new_tokens,
-                do_sample=False,
-                eos_token_id=self.stops,
-                pad_token_id=self.end,
-            )
-            texts += [self._text(ids) for ids in made.tolist()]
-        return texts
+        return [text for features in self._features(bitmaps) for text in self.answer(features)]
+
+    @torch.inference_mode()
+    def answer(self, features: Tensor) -> list[str]:
+        """The same for one batch of image features (n, tile tokens, hidden)."""
+        prompts = self._prompts(features)
+        made = self.model.generate(
+            inputs_embeds=prompts,
+            attention_mask=torch.ones(prompts.shape[:2], device=prompts.device),
+            max_new_tokens=self.contract.max_new_tokens,
+            do_sample=False,
+            eos_token_id=self.stops,
+            pad_token_id=self.end,
+        )
+        return [self._text(ids) for ids in made.tolist()]
 
     @torch.inference_mode()
     def likelihoods(self, bitmaps: Sequence[Bitmap]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.student import history
 from pocketvlm.student.data import IGNORED, Collator, Split, check_contract
-from pocketvlm.student.inputs import embed, tower_states
+from pocketvlm.student.inputs import embed, image_features, tower_states
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
 from pocketvlm.workspace import Row, atomic_folder, fingerprint, sha256_json, write_json
@@ -59,11 +59,13 @@ class StudentTrainer(Trainer):
         """Mean cross entropy of the tail; the tower is frozen, so it needs no gradients."""
         with torch.no_grad():
             states = tower_states(self.student.model, inputs["pixels"])
-        features = self.student.model.model.connector(states)
-        embeddings = embed(self.student.model, inputs["ids"], features)
+        return self.tail_loss(model, inputs, self.student.model.model.connector(states))
+
+    def tail_loss(self, model: nn.Module, inputs: dict[str, Tensor], features: Tensor) -> Tensor:
+        """Logits are computed where an answer is, and nowhere else."""
         labels = inputs["labels"]
         logits = model(
-            inputs_embeds=embeddings,
+            inputs_embeds=embed(self.student.model, inputs["ids"], features),
             attention_mask=inputs["mask"],
             logits_to_keep=labels.shape[1] + 1,
             use_cache=False,
@@ -72,6 +74,7 @@ class StudentTrainer(Trainer):
             logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
         )
 
+    @torch.no_grad()
     def evaluate(
         self,
         eval_dataset: Any = None,
@@ -81,14 +84,14 @@ class StudentTrainer(Trainer):
         """Loss and accuracy of greedy answers on val, and how often each label is answered."""
         self.model.eval()
         split: Split = self.eval_dataset
-        losses = []
-        with torch.no_grad():
-            for batch in self.get_eval_dataloader():
-                loss = self.compute_loss(self.model, self._prepare_inputs(batch))
-                losses.append(float(loss) * len(batch["ids"]))
-        answers = ask(self.student, split)
+        loss, answers = 0.0, list[str]()
+        for batch in self.get_eval_dataloader():
+            inputs = self._prepare_inputs(batch)
+            features = image_features(self.student.model, inputs["pixels"])
+            loss += float(self.tail_loss(self.model, inputs, features)) * len(features)
+            answers += self.student.answer(features)
         right = sum(a.strip() == label for a, label in zip(answers, split.labels, strict=True))
-        metrics = {"eval_loss": sum(losses) / len(split), "eval_accuracy": right / len(split)}
+        metrics = {"eval_loss": loss / len(split), "eval_accuracy": right / len(split)}
         counts = Counter(answer.strip() for answer in answers)
         metrics |= {
             f"eval_answered_{label}": counts[label] for label in self.student.contract.labels
@@ -98,20 +101,11 @@ class StudentTrainer(Trainer):
         return metrics
 
 
-def ask(student: Student, split: Split) -> list[str]:
-    """Greedy answers to every picture of a split, read as they are needed."""
-    answers: list[str] = []
-    for start in range(0, len(split), BATCH):
-        stop = min(start + BATCH, len(split))
-        answers += student.answers([split[at][0] for at in range(start, stop)])
-    return answers
-
-
 def train(project: Project) -> Row:
     """Train the adapter; writes adapter/ with weights, base, history and its plot."""
     check_contract(project)
     config = project.config.train
-    lessons, val = Split(project, "train"), Split(project, "val")
+    lessons, val = Split(project, "train", mirror=config.mirror), Split(project, "val")
     if not len(lessons):
         raise PocketError(
             "the training split is empty: collect more pictures, or lower prepare.min_confidence"
