@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from threading import Lock
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,11 +26,15 @@ from pocketvlm.progress import say
 
 MODEL = "rule-teacher"
 
+ONE_AT_A_TIME = Lock()
+"""The rules are many small steps: threads that judge together only wait for each other."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """POST /v1/chat/completions and GET /v1/models."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body waits for the reader to confirm the headers
 
     def do_GET(self) -> None:
         """List the one model."""
@@ -81,7 +86,8 @@ def find_picture(request: dict[str, Any]) -> Image.Image:
 
 def answer(picture: Image.Image) -> dict[str, Any]:
     """What the rules say of a picture, in the order the prompt asks for."""
-    judgement = judge(np.asarray(picture))
+    with ONE_AT_A_TIME:
+        judgement = judge(np.asarray(picture))
     return {
         "visual_features": judgement.visual_features,
         "colours": [judgement.colours],
