@@ -172,10 +172,12 @@ def test_a_files_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_told_at_the_call(tmp_path: Path) -> None:
-    with pytest.raises(PocketError, match="run the stage that writes it"):
+    with pytest.raises(PocketError, match="run `pocketvlm prepare` first"):
+        read_rows(tmp_path / "dataset" / "a.jsonl")
+    with pytest.raises(PocketError, match="run `pocketvlm prepare` first"):
+        read_json(tmp_path / "dataset" / "a.json")
+    with pytest.raises(PocketError, match="check the path"):
         read_rows(tmp_path / "a.jsonl")
-    with pytest.raises(PocketError, match="run the stage that writes it"):
-        read_json(tmp_path / "a.json")
 
 
 def test_broken_json_is_named(tmp_path: Path) -> None:

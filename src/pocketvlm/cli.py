@@ -101,10 +101,16 @@ def init(
 def doctor(
     config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
 ) -> None:
-    """Check configuration, labels, base, teacher's key, runtime and disk before anything runs."""
+    """Check runtime, base, labels, pictures, teacher's key and disk before anything runs."""
     from pocketvlm.pipeline.doctor import examine
 
-    show(examine(load(config, set_)), as_json)
+    facts, problems = examine(load(config, set_))
+    told = [str(problem) for problem in problems]
+    show(facts | {"problems": told} if as_json else facts, as_json)
+    for problem in told:
+        say(f"error: {problem}")
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
 
 
 @app.command()

@@ -20,6 +20,18 @@ LONE = "backslashreplace"
 """Lone surrogates (file names that are no UTF-8, half an emoji) become JSON's own \\udxxx."""
 
 
+WRITERS = {
+    "originals": "collect",
+    "labels": "label",
+    "dataset": "prepare",
+    "adapter": "train",
+    "merged": "merge",
+    "gguf": "convert",
+    "report": "validate",
+}
+"""Which stage writes each folder."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folders and files of a project, named as in the data's way."""
@@ -146,9 +158,15 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PocketError(f"{path} does not exist: run the stage that writes it first") from None
+        raise _missing(path) from None
     except ValueError as error:
         raise PocketError(f"{path} is not JSON ({error}): delete or repair it") from None
+
+
+def _missing(path: Path) -> PocketError:
+    stage = WRITERS.get(path.parent.name)
+    mend = f"run `pocketvlm {stage}` first" if stage else "check the path"
+    return PocketError(f"{path} does not exist: {mend}")
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -163,7 +181,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
     The check that the file exists is made at the call, not at the first row."""
     if not path.is_file():
-        raise PocketError(f"{path} does not exist: run the stage that writes it first")
+        raise _missing(path)
     return _rows(path)
 
 

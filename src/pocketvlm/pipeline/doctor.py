@@ -6,8 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pocketvlm.base import check_labels, find_base
+from pocketvlm.collect.folder import candidates
 from pocketvlm.config import Config, commented_yaml
-from pocketvlm.errors import ConfigError
+from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.label.client import LOOPBACK, check_address, read_key
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, write_text
 
@@ -23,15 +25,66 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def examine(project: Project) -> Row:
-    """Facts about this project on this machine; the first thing that would fail is raised."""
-    check_labels(project)
-    free = shutil.disk_usage(project.workspace.root).free
-    return {
+def examine(project: Project) -> tuple[Row, list[PocketError]]:
+    """Facts about this project on this machine, and everything found that would fail later."""
+    facts: Row = {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
-        "labels": list(project.contract.labels),
         "contract": project.contract.hash,
-        "base": find_base(project).record,
-        "free_gib": round(free / 2**30, 1),
     }
+    problems: list[PocketError] = []
+    for check in (_runtime, _base, _pictures, _teacher, _disk):
+        try:
+            facts |= check(project)
+        except PocketError as problem:
+            problems.append(problem)
+    return facts, problems
+
+
+def _runtime(_: Project) -> Row:
+    try:
+        from pocketvlm.runtime import identity
+    except (OSError, RuntimeError) as error:  # a wheel compiled for another processor or libc
+        raise PocketError(
+            f"llama.cpp does not load ({error}): "
+            "pip install --force-reinstall --no-cache-dir llama-cpp-python"
+        ) from None
+    return {"runtime": identity()}
+
+
+def _base(project: Project) -> Row:
+    check_labels(project)
+    return {"labels": list(project.contract.labels), "base": find_base(project).record}
+
+
+def _pictures(project: Project) -> Row:
+    custom = project.config.prepare.custom
+    if custom and not project.path(custom).is_file():
+        raise ConfigError(f"prepare.custom: {project.path(custom)} does not exist")
+    if custom or project.workspace.index.is_file():
+        return {}
+    found = sum(1 for _ in candidates(project.path(project.config.collect.folder)))
+    if not found:
+        folder = project.path(project.config.collect.folder)
+        raise ConfigError(f"collect.folder: {folder} is empty: put pictures in")
+    return {"files": found}
+
+
+def _teacher(project: Project) -> Row:
+    """A local server needs no key."""
+    settings = project.config.teacher
+    if project.config.prepare.custom:
+        return {}
+    host = check_address(settings.base_url)
+    key = read_key(settings.api_key_env, project.workspace.root)
+    if not key and host not in LOOPBACK:
+        raise ConfigError(
+            f"no key for {settings.base_url}: put {settings.api_key_env}=... into "
+            f"{project.workspace.root / '.env'} or the environment"
+        )
+    found = f"found as {settings.api_key_env}" if key else "none, not needed on this machine"
+    return {"teacher": f"{settings.model} at {settings.base_url}", "key": found}
+
+
+def _disk(project: Project) -> Row:
+    return {"free_gib": round(shutil.disk_usage(project.workspace.root).free / 2**30, 1)}
