@@ -18,7 +18,7 @@ from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
 
 BASE = Path(__file__).parent / "base"
-"""The tiny student's base, pre-trained on attributes of pictures (student/pretrain.py)."""
+"""The tiny student's base, pre-trained on attributes of pictures (pretrain.py)."""
 
 PICTURES = 2400
 TRUTH = "truth.jsonl"

@@ -1,6 +1,6 @@
 """Pre-trains the embedded default's base once, on attributes of pictures, never on the task.
 
-    python -m pocketvlm.student.pretrain --out FOLDER [--start FOLDER] [--steps N] [--rate R]
+    python -m pocketvlm.demo.pretrain --out FOLDER [--start FOLDER] [--steps N] [--rate R]
 
 The student answers questions on drawn pictures (colour, texture, angle, ...) through the
 contract's prompt; while it learns, linear heads on the image tokens name what each 64 px cell
