@@ -64,6 +64,17 @@ def test_how_the_teacher_is_reached_is_no_reason(project: Project) -> None:
     assert label.state(changed(project, teacher={"model": "other"})) != before
 
 
+def test_other_weights_in_the_bases_folder_are_a_reason(project: Project) -> None:
+    train = next(stage for stage in STAGES if stage.name == "train")
+    weights = project.workspace.root / "base" / "model.safetensors"
+    write_text(weights, "first")
+    local = changed(project, base={"model": "base"})
+    before = train.state(local)
+    assert train.state(local) == before
+    write_text(weights, "second")
+    assert train.state(local) != before
+
+
 def test_run_logs_every_stage(project: Project) -> None:
     run(project, last="collect")
     run(project, last="collect")

@@ -41,6 +41,9 @@ class Stage:
             state["pictures"] = _listing(project.path(project.config.collect.folder))
         if self.name == "prepare" and project.config.prepare.custom:
             state["custom"] = fingerprint(project.path(project.config.prepare.custom))
+        local = project.path(Path(project.config.base.model))
+        if self.name == "train" and local.is_dir():
+            state["the base's files"] = fingerprint(local)
         if self.name == "validate" and project.config.validate_.truth_file:
             state["truth"] = fingerprint(project.path(project.config.validate_.truth_file))
         return state
