@@ -37,6 +37,7 @@ def test_version() -> None:
 
 def test_init_writes_a_configuration_that_loads(tmp_path: Path) -> None:
     assert pocketvlm("init", tmp_path).returncode == 0
+    assert "/.env\n" in (tmp_path / ".gitignore").read_text()
     text = (tmp_path / "pocketvlm.yaml").read_text()
     assert set(yaml.safe_load(text)["task"]["labels"]) == {"water", "land", "fire", "wood", "metal"}
     again = pocketvlm("init", tmp_path)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pocketvlm.config import ELEMENTS, Config, commented_yaml, load_config, parse_config
@@ -15,6 +15,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"teacher": {"modle": "x"}}, r"teacher\.modle: unknown key; remove it"),
     ({"colour": 1}, r"colour: unknown key"),
     ({"task": {"labels": {"fresh water": "seas", "fire": "flames"}}}, r"task\.labels: .*one word"),
+    ({"task": {"labels": {"cat": "x", "dog": "y"}}}, r"task: question still asks for the five"),
+    ({"task": {"labels": {True: "x", "fire": "y"}}}, r"task\.labels: .*True: put it in quotes"),
     ({"task": {"labels": {"water": "seas"}}}, r"task\.labels: .*at least two"),
     ({"task": {"labels": {"none": "x", "fire": "flames"}}}, r"task\.labels: .*rename the label"),
     ({"task": {"labels": {"None": "x", "fire": "flames"}}}, r"task\.labels: .*rename the label"),
@@ -69,6 +71,7 @@ def test_what_init_writes_reads_back_the_same(tmp_path: Path) -> None:
     assert load_config(path) == config
 
 
+@example("\x85", "\u2028 a\x85")
 @settings(max_examples=60, deadline=None)
 @given(question=st.text(max_size=300), definition=st.text(max_size=300))
 def test_any_text_reads_back_the_same(
@@ -112,6 +115,11 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: bytes, message: s
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         load_config(path)
+
+
+def test_an_empty_section_is_the_default(tmp_path: Path) -> None:
+    (tmp_path / "pocketvlm.yaml").write_text("train:\ndevice:\n  side: 128\n")
+    assert load_config(tmp_path / "pocketvlm.yaml") == parse_config({"device": {"side": 128}})
 
 
 def test_a_missing_file_names_init(tmp_path: Path) -> None:

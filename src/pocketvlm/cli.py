@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pocketvlm import __version__
-from pocketvlm.errors import PocketError
+from pocketvlm.errors import GateMissed, PocketError
 from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.progress import say
 
@@ -70,6 +71,16 @@ def show(figures: dict[str, Any], as_json: bool) -> None:
         print(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
 
 
+@contextmanager
+def figures_of_a_missed_gate(as_json: bool) -> Iterator[None]:
+    """A missed gate has been measured all the same."""
+    try:
+        yield
+    except GateMissed as missed:
+        show(missed.figures, as_json)
+        raise
+
+
 def version(wanted: bool) -> None:
     """Print the version and stop."""
     if wanted:
@@ -101,7 +112,7 @@ def init(
 def doctor(
     config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
 ) -> None:
-    """Check runtime, base, labels, pictures, teacher's key and disk before anything runs."""
+    """Check runtime, base, labels, pictures and teacher's key before anything runs."""
     from pocketvlm.pipeline.doctor import examine
 
     facts, problems = examine(load(config, set_))
@@ -125,7 +136,8 @@ def run(
     """Run all stages; what is up to date is skipped."""
     from pocketvlm.pipeline import run as run_stages
 
-    figures = run_stages(load(config, set_), first, last, force)
+    with figures_of_a_missed_gate(as_json):
+        figures = run_stages(load(config, set_), first, last, force)
     if as_json:
         show(figures, as_json)
 
@@ -176,7 +188,9 @@ def _command(stage: Stage) -> Callable[..., None]:
     ) -> None:
         from pocketvlm.pipeline import execute
 
-        show(execute(load(config, set_), stage), as_json)
+        with figures_of_a_missed_gate(as_json):
+            figures = execute(load(config, set_), stage)
+        show(figures, as_json)
 
     return command
 

@@ -80,6 +80,15 @@ class Task(Section):
                 )
         return labels
 
+    @model_validator(mode="after")
+    def _asks_for_the_labels(self) -> Self:
+        stock = type(self).model_fields["question"].default
+        if self.question == stock and set(self.labels) != set(ELEMENTS):
+            raise ValueError(
+                "question still asks for the five elements: name your own labels in it"
+            )
+        return self
+
 
 class Device(Section):
     """What the app on the phone does. Training, conversion and validation take it from here."""
@@ -208,7 +217,7 @@ class Train(Section):
     accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
     epochs: int = Field(3, ge=1, description="Passes over the training split.")
     learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate (AdamW, cosine).")
-    warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps with rising rate.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps with rising rate.")
     patience: int = Field(2, ge=1, description="Stop after so many epochs without a better val.")
     seed: int = Field(0, description="Seed of adapter, dropout and order.")
 
@@ -267,6 +276,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `section: ...` lines, not {type(data).__name__}")
+    data = {name: section for name, section in data.items() if section is not None}
     for override in overrides:
         _override(data, override)
     return parse_config(data, str(path))
@@ -300,6 +310,9 @@ def _explain(error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "file"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or check its spelling (see `pocketvlm init`)"
+    if error["loc"][-1] == "[key]":
+        label = error["input"]
+        return f"task.labels: YAML reads a label as {label!r}: put it in quotes"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{key}: {message}"
 
@@ -318,11 +331,12 @@ def commented_yaml(config: Config) -> str:
 
 
 class _Quoted(yaml.SafeDumper):
-    """Writes text with line breaks as one double-quoted line, so that a prompt stays readable."""
+    """Writes text with line breaks, Unicode's too, as one double-quoted line: a prompt stays
+    readable, and every break reads back as it was."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if "\n" in text else None
+    style = '"' if text and text.splitlines() != [text] else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

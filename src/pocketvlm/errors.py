@@ -1,5 +1,7 @@
 """Errors a user can mend: the message names cause and mend, the class decides the exit code."""
 
+from typing import Any
+
 
 class PocketError(Exception):
     """A stage could not do its work (exit code 1)."""
@@ -17,3 +19,8 @@ class GateMissed(PocketError):
     """The files exist, but the accuracy or the parity does not (exit code 3)."""
 
     exit_code = 3
+
+    def __init__(self, message: str, figures: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.figures = figures
+        """What was measured."""

@@ -78,7 +78,7 @@ def test_half_an_emoji_can_be_written_down(tmp_path: Path) -> None:
         {"teacher": {"model": "another"}},
         {"teacher": {"temperature": 0.5}},
         {"teacher": {"max_side": 512}},
-        {"task": {"labels": {"water": "only seas", "fire": "flames"}}},
+        {"task": {"question": "Which is it?", "labels": {"water": "only seas", "fire": "flames"}}},
     ],
 )
 def test_what_makes_another_question(changed: dict[str, object]) -> None:

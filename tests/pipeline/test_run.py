@@ -11,7 +11,7 @@ from pocketvlm.pipeline import STAGES, Stage, execute, run, why
 from pocketvlm.pipeline.run import select
 from pocketvlm.pipeline.stages import ROOMS
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_json, read_rows, write_text
+from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
 from tests.pipeline.conftest import draw_pictures
 
 COLLECT = STAGES[0]
@@ -75,6 +75,15 @@ def test_other_weights_in_the_bases_folder_are_a_reason(project: Project) -> Non
     assert train.state(local) != before
 
 
+def test_malformed_answers_are_a_reason(project: Project) -> None:
+    label = next(stage for stage in STAGES if stage.name == "label")
+    write_text(project.workspace.answers, "")
+    manifest: Row = {"inputs": label.state(project), "outputs": label.results(project)}
+    manifest["figures"] = {"status": {"ok": 3, "malformed": 2}}
+    write_json(project.workspace.manifest("label"), manifest)
+    assert why(project, label) == "again, because 2 calls to the teacher gave no answer"
+
+
 def test_run_logs_every_stage(project: Project) -> None:
     run(project, last="collect")
     run(project, last="collect")
@@ -112,7 +121,7 @@ def test_a_missed_gate_is_kept_and_raised_again(
 
     def miss(stage: Stage, project: Project) -> Row:
         write_text(project.workspace.index, "{}\n")
-        raise GateMissed("accuracy 0.1 misses the gate")
+        raise GateMissed("accuracy 0.1 misses the gate", {"accuracy": 0.1})
 
     monkeypatch.setattr(Stage, "run", miss)
     for _ in range(2):

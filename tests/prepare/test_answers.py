@@ -150,6 +150,7 @@ def test_ten_pictures_are_enough_and_the_card_says_what_is_missing(
 
 
 def test_labels_that_cannot_be_told_apart_are_refused(tmp_path: Path, base: Path) -> None:
-    project = configured(tmp_path, base, task={"labels": {"fire": "a", "fireplace": "b"}})
+    labels = {"fire": "a", "fireplace": "b"}
+    project = configured(tmp_path, base, task={"question": "Which?", "labels": labels})
     with pytest.raises(ConfigError, match="'fireplace' begin with those of 'fire'"):
         prepare(project)

@@ -109,7 +109,7 @@ def test_other_labels_than_the_five(tmp_path: Path, base: Path, folder: Path) ->
     project = configured(
         root,
         base,
-        task={"labels": labels},
+        task={"question": "What is the weather?", "labels": labels},
         prepare={"custom": str(custom(folder / "all.json", given))},
     )
     figures = prepare(project)

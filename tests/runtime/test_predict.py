@@ -14,6 +14,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
 from pocketvlm.runtime.predict import predict, shipped
+from pocketvlm.workspace import write_json
 
 Says = Callable[[Bitmap, str], tuple[Path, Path]]
 
@@ -49,13 +50,23 @@ def test_each_picture_gets_its_answer(
     assert other["label"] == contract.label_of(expected.text)
 
 
-def test_the_bundle_comes_before_the_conversion(
+def test_the_bundle_is_asked_where_nothing_else_was_kept(
     project: Project, exact_pair: tuple[Path, Path]
 ) -> None:
+    put(exact_pair, project.workspace.bundle)
+    write_json(project.workspace.bundle / "contract.json", project.contract.describe())
+    assert shipped(project)[0].parent == project.workspace.bundle
     put(exact_pair, project.workspace.gguf)
     assert shipped(project)[0].parent == project.workspace.gguf
+
+
+def test_a_bundle_of_another_contract_is_refused(
+    project: Project, exact_pair: tuple[Path, Path]
+) -> None:
     put(exact_pair, project.workspace.bundle)
-    assert shipped(project)[0].parent == project.workspace.bundle
+    write_json(project.workspace.bundle / "contract.json", {"hash": "another"})
+    with pytest.raises(PocketError, match="another contract"):
+        shipped(project)
 
 
 def test_without_files_it_says_what_to_run(project: Project, tmp_path: Path) -> None:

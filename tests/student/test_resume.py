@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from pocketvlm.base import find_base
 from pocketvlm.student import train
+from pocketvlm.student.train import _checkpoints
 from pocketvlm.workspace import read_json
 from tests.student.conftest import make_project
 
@@ -15,7 +17,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from tests.student.conftest import make_project
+from pocketvlm.base import find_base
 from pocketvlm.student import train
+from pocketvlm.student.train import _checkpoints
 train(make_project(Path(sys.argv[1]), Path(sys.argv[2]), epochs=40, patience=40))
 """
 
@@ -38,6 +42,15 @@ def test_killed_and_resumed(tmp_path: Path, tiny_base: Path) -> None:
     assert len(done) == 40
     assert first < 40 * 6
     assert not list(checkpoints.glob("*"))
+
+
+def test_a_half_written_checkpoint_is_thrown_away(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    key = _checkpoints(project, find_base(project).record)
+    torn = key / "checkpoint-3"
+    torn.mkdir(parents=True)
+    (torn / "optimizer.pt").write_bytes(b"torn")
+    assert train(project)["epochs"] == 1
 
 
 def _steps(root: Path, base: Path) -> list[float]:

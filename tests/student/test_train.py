@@ -12,7 +12,7 @@ from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.history import record, warnings
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import write_rows
+from pocketvlm.workspace import write_json, write_rows
 from tests.student.conftest import make_project
 
 
@@ -74,6 +74,20 @@ def test_a_loss_that_is_not_finite_is_said(tmp_path: Path, tiny_base: Path) -> N
         train(project)
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_nor_is_one_hidden_in_a_short_training(
+    tmp_path: Path, tiny_base: Path, epochs: int
+) -> None:
+    """After one step only val shows it; without val the second step does."""
+    project = make_project(
+        tmp_path, tiny_base, epochs=epochs, batch=24, warmup=0, learning_rate=1e30
+    )
+    if epochs == 2:
+        write_rows(project.workspace.split("val"), [])
+    with pytest.raises(PocketError, match=r"train\.learning_rate"):
+        train(project)
+
+
 def test_a_dataset_of_another_contract_is_refused(project: Project) -> None:
     (project.workspace.dataset / "contract.json").write_text('{"hash": "another"}')
     with pytest.raises(PocketError, match="pocketvlm prepare"):
@@ -98,3 +112,17 @@ def test_history_of_no_epoch_is_empty() -> None:
         log_history: tuple[dict[str, float], ...] = ()
 
     assert record(State(), ["sky"], [])["best"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "what"), [("contract", "device contract"), ("model", "base"), ("sha256", "base")]
+)
+def test_an_adapter_of_another_base_or_contract_is_refused(
+    project: Project, key: str, what: str
+) -> None:
+    train(project)
+    record = project.workspace.adapter / "base.json"
+    write_json(record, json.loads(record.read_text()) | {key: "another"})
+    for use in (merge, load_adapter):
+        with pytest.raises(PocketError, match=f"another {what}"):
+            use(project)

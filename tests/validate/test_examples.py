@@ -45,7 +45,7 @@ def test_reviewed_truth_takes_reviewed_lines_only(make: Make) -> None:
 def test_reviewed_truth_without_a_review_is_an_error(make: Make) -> None:
     project = make(test=3, validate={"truth": "reviewed"})
     lines(project, "test", 3, reviewed="yes")
-    with pytest.raises(PocketError, match="review some pictures"):
+    with pytest.raises(PocketError, match="reviewed: true"):
         read_examples(project)
 
 

@@ -50,12 +50,14 @@ def collect(project: Project) -> Row:
         first = known.setdefault(row["sha256"], row)
         first["licence"] = row["licence"]
         twice += first["origin"] != origin
-    if not known:
-        raise PocketError(f"{folder} holds no picture that can be read, only {len(skipped)} files")
-    write_rows(workspace.index, known.values())
     write_rows(workspace.originals / "skipped.jsonl", skipped)
     for item in skipped[:5]:
         say(f"  skipped {item['origin']}: {item['reason']}")
+    if len(skipped) > 5:
+        say(f"  and {len(skipped) - 5} more: {workspace.originals / 'skipped.jsonl'}")
+    if not known:
+        raise PocketError(f"{folder} holds no picture that can be read, only {len(skipped)} files")
+    write_rows(workspace.index, known.values())
     new = len(known) - before
     return {"pictures": len(known), "new": new, "duplicates": twice, "skipped": len(skipped)}
 

@@ -14,6 +14,16 @@ from pocketvlm.workspace import Row, read_rows
 PATIENCE = 3
 """Unreachable calls in a row, with no answer between, before the run stops."""
 
+AGAIN = "run `pocketvlm label` again to ask once more"
+MENDS = {
+    "none": "no label fits, left out",
+    "refused": "the teacher declined, left out",
+    "rejected": "a label outside the set, left out; sharpen the definitions in task.labels",
+    "picture": "the file in originals/ cannot be read, left out",
+    "malformed": f"no answer of the form asked for; {AGAIN}, or try another teacher.model",
+}
+"""What each kind of shortfall means for the user; the others are failed calls."""
+
 ENDURANCE = 10
 """Calls failed otherwise in a row before it stops, or twice the calls in flight if that is more."""
 
@@ -127,12 +137,28 @@ def _tell(counts: Counter[str], advance: Callable[[str], None]) -> Callable[[str
     return tell
 
 
+def shortfalls(answers: list[Row]) -> list[str]:
+    """What gave no label: how many of each kind, what can be done, and the last one in full."""
+    kinds: dict[str, list[Row]] = {}
+    for row in answers:
+        if row["status"] != "ok":
+            kind = row["status"]
+            if kind == "failed":
+                kind = str(row["error"]).split(":")[0]
+            kinds.setdefault(kind, []).append(row)
+    lines = []
+    for kind, rows in kinds.items():
+        last = rows[-1]
+        detail = last.get("error") or last.get("reason") or last.get("label") or "no reason given"
+        lines.append(f"{len(rows)} x {kind}: {MENDS.get(kind, AGAIN)}. The last: {detail}")
+    return lines
+
+
 def _figures(project: Project, asked: int) -> Row:
     answers = [answer for _, answer in answers_of(project)]
     status = Counter(row["status"] for row in answers)
-    errors = Counter(str(row.get("error", "")).split(":")[0] for row in answers if "error" in row)
-    for error, count in errors.items():
-        say(f"  {count} x {error}; run `pocketvlm label` again to ask about them once more")
+    for line in shortfalls(answers):
+        say(f"  {line}")
     if answers and not status["ok"]:
         raise PocketError(
             f"no picture got a label ({dict(status)}): see {project.workspace.answers}"

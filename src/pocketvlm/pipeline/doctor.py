@@ -5,7 +5,7 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from pocketvlm.base import check_labels, find_base
+from pocketvlm.base import TOKENIZER_FILES, check_labels, find_base
 from pocketvlm.collect.folder import candidates
 from pocketvlm.config import Config, commented_yaml
 from pocketvlm.errors import ConfigError, PocketError
@@ -16,12 +16,29 @@ from pocketvlm.workspace import Row, write_text
 PACKAGES = ("torch", "transformers", "peft", "gguf", "llama-cpp-python", "openai")
 
 
+KEPT_OUT = (
+    ".env",
+    "originals",
+    "labels",
+    "dataset",
+    "adapter",
+    "merged",
+    "gguf",
+    "report",
+    "bundle",
+)
+"""What does not belong into a repository: the key, pictures, weights and everything derived."""
+
+
 def write_config(folder: Path) -> Path:
-    """Write the default configuration, never over an existing one."""
-    path = folder / "pocketvlm.yaml"
+    """Write the default configuration, never over an existing one, and a .gitignore that keeps
+    keys, pictures and weights out of a repository."""
+    path, ignored = folder / "pocketvlm.yaml", folder / ".gitignore"
     if path.exists():
         raise ConfigError(f"{path} exists already: edit it, or give another folder")
     write_text(path, commented_yaml(Config()))
+    if not ignored.exists():
+        write_text(ignored, "".join(f"/{name}\n" for name in (*KEPT_OUT, "state", "logs")))
     return path
 
 
@@ -54,7 +71,10 @@ def _runtime(_: Project) -> Row:
 
 def _base(project: Project) -> Row:
     check_labels(project)
-    return {"labels": list(project.contract.labels), "base": find_base(project).record}
+    return {
+        "labels": list(project.contract.labels),
+        "base": find_base(project, TOKENIZER_FILES).record,
+    }
 
 
 def _pictures(project: Project) -> Row:

@@ -29,7 +29,7 @@ def run(
             manifest = read_json(project.workspace.manifest(stage.name))
             say(f"{stage.name}: up to date")
             if manifest["gate"]:
-                raise GateMissed(manifest["gate"])
+                raise GateMissed(manifest["gate"], manifest["figures"])
             figures[stage.name] = manifest["figures"]
         else:
             say(f"{stage.name}: {reason}")
@@ -60,9 +60,10 @@ def why(project: Project, stage: Stage) -> str | None:
     changed = [name for name, value in state.items() if manifest["inputs"].get(name) != value]
     if changed:
         return f"again, because {', '.join(changed)} changed"
-    unanswered = manifest["figures"].get("status", {}).get("failed", 0)
+    status = manifest["figures"].get("status", {})
+    unanswered = sum(status.get(name, 0) for name in ("failed", "malformed"))
     if unanswered:
-        return f"again, because {unanswered} calls to the teacher failed"
+        return f"again, because {unanswered} calls to the teacher gave no answer"
     results = stage.results(project)
     lost = [name for name, value in results.items() if manifest["outputs"].get(name) != value]
     return f"again, because {', '.join(lost)} is missing or was altered" if lost else None
@@ -73,12 +74,11 @@ def execute(project: Project, stage: Stage) -> Row:
     started = time.monotonic()
     state = stage.state(project)
     gate: GateMissed | None = None
-    figures: Row = {}
     _log(project, stage, "started")
     try:
         figures = stage.run(project)
     except GateMissed as error:
-        gate = error
+        gate, figures = error, error.figures
     seconds = round(time.monotonic() - started, 1)
     manifest = {
         "stage": stage.name,

@@ -36,7 +36,7 @@ class Labelled:
         rich = {name: self.rich.get(name) for name in KEPT}
         line: Row = {"id": self.id, "image": self.image, "label": self.label}
         line |= {"confidence": self.confidence} | rich
-        return line | {"source": self.source, "reviewed": False}
+        return line | {"source": self.source, "reviewed": self.rich.get("reviewed") is True}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pocketvlm.contract import open_picture
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
 from pocketvlm.runtime.llama import Runtime
-from pocketvlm.workspace import Row
+from pocketvlm.workspace import Row, read_json
 
 
 def predict(project: Project, images: Sequence[Path]) -> Iterator[Row]:
@@ -26,11 +26,18 @@ def predict(project: Project, images: Sequence[Path]) -> Iterator[Row]:
 
 
 def shipped(project: Project) -> tuple[Path, Path]:
-    """The bundle's two files, or the converted ones; PocketError when there are none."""
-    kind = project.config.convert.types[0]
-    converted = project.workspace.text_gguf(kind), project.workspace.vision_gguf(kind)
-    bundled = tuple(project.workspace.bundle / path.name for path in converted)
-    for text, vision in (bundled, converted):
-        if text.is_file() and vision.is_file():
-            return text, vision
-    raise PocketError(f"{converted[0]} does not exist: run `pocketvlm run` first")
+    """The converted files, or the bundle's where nothing else was kept; PocketError when there
+    are none, or when the bundle was made for another contract."""
+    kind, space = project.config.convert.types[0], project.workspace
+    converted = space.text_gguf(kind), space.vision_gguf(kind)
+    if all(path.is_file() for path in converted):
+        return converted
+    text, vision = (space.bundle / path.name for path in converted)
+    if not (text.is_file() and vision.is_file()):
+        raise PocketError(f"{converted[0]} does not exist: run `pocketvlm run` first")
+    if read_json(space.bundle / "contract.json").get("hash") != project.contract.hash:
+        raise PocketError(
+            f"{space.bundle} was made for another contract (prompt, labels, bitmap): put its "
+            "configuration back or run `pocketvlm run` again"
+        )
+    return text, vision

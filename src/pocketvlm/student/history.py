@@ -50,12 +50,7 @@ class Reporter(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is None or self.task is None:
             return
-        if not math.isfinite(loss):
-            self.progress.stop()
-            raise PocketError(
-                f"the loss became {loss} at step {state.global_step}: lower train.learning_rate "
-                "(half of it is a good try) and train again"
-            )
+        _check_finite(loss, state)
         self.progress.update(self.task, note=f"loss {loss:.3f}")
 
     def on_evaluate(
@@ -66,18 +61,21 @@ class Reporter(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """One line an epoch."""
+        """One line an epoch; PocketError when the loss is not finite."""
         if metrics:
+            _check_finite(metrics["eval_loss"], state)
             say(
                 f"  epoch {state.epoch or 0:.0f}: val accuracy {metrics['eval_accuracy']:.3f}, "
                 f"val loss {metrics['eval_loss']:.3f}"
             )
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Close the bar."""
-        self.progress.stop()
+
+def _check_finite(loss: float, state: TrainerState) -> None:
+    if not math.isfinite(loss):
+        raise PocketError(
+            f"the loss became {loss} at step {state.global_step}: lower train.learning_rate "
+            "(half of it is a good try) and train again"
+        )
 
 
 def record(state: TrainerState, labels: Sequence[str], val_labels: Sequence[str]) -> Row:

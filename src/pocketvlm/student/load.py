@@ -12,10 +12,11 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from pocketvlm.base import find_base, load_tokenizer
+from pocketvlm.base import RECORD, find_base, load_tokenizer
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
 from pocketvlm.student.student import Student
+from pocketvlm.workspace import read_json
 
 logging.set_verbosity_error()  # errors reach people through PocketError, progress through our bars
 logging.disable_progress_bar()
@@ -27,13 +28,13 @@ ARCHITECTURES = ("idefics3", "smolvlm")
 def load_model(folder: Path, dtype: torch.dtype) -> SmolVLMForConditionalGeneration:
     """The weights on the best device; PocketError for another architecture or a broken folder."""
     try:
-        kind = AutoConfig.from_pretrained(folder).model_type
+        kind = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
         if kind not in ARCHITECTURES:
             raise PocketError(
                 f"{folder} is a {kind} model: base.model must be SmolVLM (idefics3 or smolvlm)"
             )
         model: SmolVLMForConditionalGeneration = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype
+            folder, dtype=dtype, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
         raise PocketError(f"{folder} does not load as a SmolVLM: {error}") from None
@@ -65,12 +66,25 @@ def load_base(project: Project, dtype: torch.dtype = torch.float32) -> Student:
 
 def load_adapter(project: Project) -> Student:
     """The base with the adapter beside it, not merged, in float32."""
+    check_adapter(project)
     student = load_base(project)
+    adapter = project.workspace.adapter
+    peft = PeftModel.from_pretrained(student.model, str(adapter))
+    return Student(peft.base_model.model.eval(), student.tokenizer, project.contract)
+
+
+def check_adapter(project: Project) -> None:
+    """PocketError when there is no adapter, or it was trained on another base or contract."""
     adapter = project.workspace.adapter
     if not (adapter / "adapter_config.json").is_file():
         raise PocketError(f"{adapter} holds no adapter: run `pocketvlm train` first")
-    peft = PeftModel.from_pretrained(student.model, str(adapter))
-    return Student(peft.base_model.model.eval(), student.tokenizer, project.contract)
+    made = read_json(adapter / RECORD)
+    if made != find_base(project).record | {"contract": project.contract.hash}:
+        what = "device contract" if made["contract"] != project.contract.hash else "base"
+        raise PocketError(
+            f"{adapter} was trained on another {what}: run `pocketvlm train` again, or put the "
+            "configuration back"
+        )
 
 
 def load_merged(project: Project) -> Student:

@@ -9,10 +9,10 @@ from transformers import GenerationConfig, SmolVLMForConditionalGeneration
 from pocketvlm.base import find_base
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
-from pocketvlm.progress import say
+from pocketvlm.progress import bar, say
 from pocketvlm.project import Project
 from pocketvlm.student.data import Split
-from pocketvlm.student.load import load_base
+from pocketvlm.student.load import check_adapter, load_base
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import Row, atomic_folder
 
@@ -25,25 +25,29 @@ def merge(project: Project) -> Row:
     """Write merged/ in float32 with tokenizer and the end token; report the merge error beside
     the adapter's own effect (largest differences of first-token logits)."""
     adapter = project.workspace.adapter
-    if not (adapter / "adapter_config.json").is_file():
-        raise PocketError(f"{adapter} holds no adapter: run `pocketvlm train` first")
-    base = load_base(project)
-    sample = _sample(project)
-    before = base.logits(sample)
-    peft = PeftModel.from_pretrained(base.model, str(adapter)).eval()
-    adapted = Student(peft.base_model.model, base.tokenizer, base.contract).logits(sample)
-    model = cast(SmolVLMForConditionalGeneration, peft.merge_and_unload())
-    merged = Student(model, base.tokenizer, base.contract)
-    figures = {
-        "adapter_effect": float((adapted - before).abs().max()),
-        "merge_error": float((merged.logits(sample) - adapted).abs().max()),
-    }
+    check_adapter(project)
+    with bar("Merging", 4) as advance:
+        advance("base")
+        base = load_base(project)
+        sample = _sample(project)
+        before = base.logits(sample)
+        advance("adapter")
+        peft = PeftModel.from_pretrained(base.model, str(adapter)).eval()
+        adapted = Student(peft.base_model.model, base.tokenizer, base.contract).logits(sample)
+        advance("merged model")
+        model = cast(SmolVLMForConditionalGeneration, peft.merge_and_unload())
+        merged = Student(model, base.tokenizer, base.contract)
+        figures = {
+            "adapter_effect": float((adapted - before).abs().max()),
+            "merge_error": float((merged.logits(sample) - adapted).abs().max()),
+        }
+        advance("writing")
+        save(project, merged)
     say(
         "Merge error {merge_error:.1e} beside the adapter's effect {adapter_effect:.1e}".format(
             **figures
         )
     )
-    save(project, merged)
     return figures
 
 

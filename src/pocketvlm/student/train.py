@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from pocketvlm.base import RECORD, find_base, load_tokenizer
 from pocketvlm.config import Train
@@ -22,7 +22,7 @@ from pocketvlm.student.data import IGNORED, Collator, Split, check_contract
 from pocketvlm.student.inputs import embed, image_features, tower_states
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
-from pocketvlm.workspace import Row, atomic_folder, fingerprint, sha256_json, write_json
+from pocketvlm.workspace import Row, atomic_folder, fingerprint, read_json, sha256_json, write_json
 
 TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
@@ -118,6 +118,7 @@ def train(project: Project) -> Row:
     model = get_peft_model(load_model(origin.folder, training_dtype()), lora(config))
     student = Student(model.base_model.model, tokenizer, project.contract)
     checkpoints = _checkpoints(project, origin.record)
+    reporter = history.Reporter(project.contract.labels)
     trainer = StudentTrainer(
         student,
         model=model,
@@ -125,15 +126,12 @@ def train(project: Project) -> Row:
         train_dataset=lessons,
         eval_dataset=val if len(val) else None,
         data_collator=Collator(student),
-        callbacks=[history.Reporter(project.contract.labels)],
+        callbacks=[reporter],
     )
     trainer.remove_callback(PrinterCallback)
     if len(val):
         trainer.add_callback(EarlyStoppingCallback(config.patience))
-    before = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if before:
-        say(f"Going on from {Path(before).name} of an interrupted training.")
-    result = trainer.train(resume_from_checkpoint=before)
+    result = _train(trainer, reporter, checkpoints)
     record = history.record(trainer.state, project.contract.labels, val.labels)
     record["seconds"] = round(result.metrics["train_runtime"], 1)
     for warning in record["warnings"]:
@@ -141,6 +139,23 @@ def train(project: Project) -> Row:
     _save(model, project, origin.record, record)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return _figures(model, record, len(lessons), len(val))
+
+
+def _train(trainer: Trainer, reporter: history.Reporter, checkpoints: Path) -> TrainOutput:
+    """Train from the last checkpoint; one that a kill left half written is thrown away: its
+    state is written last."""
+    for folder in checkpoints.glob("checkpoint-*"):
+        try:
+            read_json(folder / "trainer_state.json")
+        except PocketError:
+            shutil.rmtree(folder)
+    before = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if before:
+        say(f"Going on from {Path(before).name} of an interrupted training.")
+    try:
+        return trainer.train(resume_from_checkpoint=before)
+    finally:
+        reporter.progress.stop()
 
 
 def arguments(config: Train, checkpoints: Path, validated: bool) -> TrainingArguments:
@@ -161,7 +176,7 @@ def arguments(config: Train, checkpoints: Path, validated: bool) -> TrainingArgu
         load_best_model_at_end=validated,
         metric_for_best_model="eval_accuracy" if validated else None,
         greater_is_better=True if validated else None,
-        logging_steps=5,
+        logging_steps=1,
         logging_nan_inf_filter=False,
         remove_unused_columns=False,
         report_to="none",

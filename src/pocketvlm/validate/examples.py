@@ -42,8 +42,8 @@ def read_examples(project: Project) -> tuple[str, list[Example]]:
         examples = [example for example in examples if example.reviewed]
         if not examples:
             raise PocketError(
-                f"validate.truth is reviewed, but no line of {name} is: review some pictures or "
-                "measure against the teacher"
+                f"validate.truth is reviewed, but no line of {name} is: give a custom dataset "
+                "whose lines say so (reviewed: true), or measure against the teacher"
             )
     elif truth == "known":
         examples = _with_known(project, examples)

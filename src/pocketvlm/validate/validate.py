@@ -4,10 +4,8 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.validate.examples import read_examples
 from pocketvlm.validate.ladder import climb
-from pocketvlm.validate.verdict import check_gate, predictions, verdict
+from pocketvlm.validate.verdict import check_gate, predictions, summary, verdict
 from pocketvlm.workspace import Row, atomic_folder, write_json, write_rows, write_text
-
-SUMMARY = ("accuracy", "ci", "n", "gain", "majority", "agreement", "ms_per_picture", "type")
 
 
 def validate(project: Project) -> Row:
@@ -30,4 +28,4 @@ def validate(project: Project) -> Row:
     for warning in figures["warnings"]:
         say(f"  warning: {warning}")
     check_gate(figures)
-    return {name: figures[name] for name in SUMMARY} | {"base": figures["base"]["likelihood"]}
+    return summary(figures)

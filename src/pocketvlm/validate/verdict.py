@@ -9,6 +9,8 @@ from pocketvlm.validate.examples import Example, fallback_warning
 from pocketvlm.validate.ladder import BASE, LIKELIHOOD, MERGED, Step, gguf_step
 from pocketvlm.workspace import Row, sha256_file
 
+SUMMARY = ("accuracy", "ci", "n", "gain", "majority", "agreement", "ms_per_picture", "type")
+
 FEW = 100
 """Fewer pictures than this leave an interval too wide for a verdict."""
 
@@ -73,6 +75,11 @@ def gate(project: Project, figures: Row) -> Row:
     return {"value": least, "accuracy": accuracy, "lower": figures["ci"][0], "passed": passed}
 
 
+def summary(figures: Row) -> Row:
+    """The main figures, for the manifest and for people."""
+    return {name: figures[name] for name in SUMMARY} | {"base": figures["base"]["likelihood"]}
+
+
 def check_gate(figures: Row) -> None:
     """GateMissed, with the figures, when accuracy is below the gate."""
     verdict = figures["gates"]["min_accuracy"]
@@ -88,7 +95,8 @@ def check_gate(figures: Row) -> None:
         f"accuracy {verdict['accuracy']:.3f} of {figures['model']} in llama.cpp is below "
         f"validate.min_accuracy {verdict['value']} (n = {figures['n']}). The 95% interval's lower "
         f"bound {low:.3f} does not clear the gate, {reach}. "
-        "The files and report/report.html are written"
+        "The files and report/report.html are written",
+        summary(figures),
     )
 
 
