@@ -202,6 +202,7 @@ def pretrain(
     adam, schedule = optimiser(trainer, steps, rate)
     stream = DataLoader(Pictures(seed), batch, collate_fn=collate, num_workers=2, prefetch_factor=4)
     log = list(read_rows(start / "pretrain.jsonl")) if start else []
+    log.append({"seed": seed, "steps": steps, "batch": batch, "rate": rate})
     seen, started = [], time.monotonic()
     with bar("Pre-training", steps) as advance:
         for number, pictures in zip(range(1, steps + 1), stream, strict=False):
