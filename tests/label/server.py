@@ -50,6 +50,12 @@ def refusal(status: int, message: str, code: str = "", **headers: str) -> Reply:
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+def unsupported(parameter: str) -> Reply:
+    """How OpenAI refuses a parameter that the model does not take."""
+    error = {"message": f"Unsupported: {parameter!r}", "param": parameter, "code": "unsupported"}
+    return Reply(400, json.dumps({"error": error}))
+
+
 def busy(status: int) -> Reply:
     """An error that asks for another try at once, so that tests are fast."""
     return refusal(status, "busy", retry_after_ms="1")

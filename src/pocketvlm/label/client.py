@@ -42,6 +42,10 @@ class Teacher:
         settings = config.teacher
         self.config = config
         self.structured = settings.structured
+        self.sampling: dict[str, Any] = {
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+        }
         self.prompt = build_prompt(config.task)
         self.key = read_key(settings.api_key_env, root) or "none"
         host = check_address(settings.base_url)
@@ -125,21 +129,36 @@ class Teacher:
         request: dict[str, Any] = {
             "model": settings.model,
             "messages": [{"role": "user", "content": content}],
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
         }
-        create = self.client.chat.completions.with_raw_response.create
         if self.structured:
             schema = {"name": "label", "strict": True, "schema": answer_schema(self.config.task)}
             wanted: Any = {"type": "json_schema", "json_schema": schema}
             try:
-                return str((await create(**request, response_format=wanted)).text)
+                return await self._create(request | {"response_format": wanted})
             except openai.APIStatusError as error:
                 if error.status_code not in STRUCTURED_UNKNOWN:
                     raise
-        body = str((await create(**request)).text)
+        body = await self._create(request)
         self.structured = False
         return body
+
+    async def _create(self, request: dict[str, Any]) -> str:
+        """One call; a limit or sampling that this model does not take is left to it from then on.
+
+        OpenAI's reasoning models want `max_completion_tokens` and no temperature, and name what
+        they refuse in the error's `param`."""
+        create = self.client.chat.completions.with_raw_response.create
+        sent = dict(self.sampling)
+        while True:
+            try:
+                return str((await create(**request, **sent)).text)
+            except openai.BadRequestError as error:
+                if error.param not in sent or error.param == "max_completion_tokens":
+                    raise
+                value = sent.pop(error.param)
+                if error.param == "max_tokens":
+                    sent["max_completion_tokens"] = value
+                self.sampling = sent
 
 
 def failed(kind: str, detail: str) -> Row:
