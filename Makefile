@@ -25,6 +25,8 @@ lint: $(READY)
 
 $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV): llama.cpp is compiled once, about 7 minutes on 2 cores; later it is cached."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --requirement requirements.txt

@@ -12,7 +12,7 @@ from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.history import record, warnings
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import write_json, write_rows
+from pocketvlm.workspace import read_rows, write_json, write_rows
 from tests.student.conftest import make_project
 
 
@@ -45,6 +45,7 @@ def test_writes_adapter_base_and_history(project: Project) -> None:
     history = json.loads((adapter / "history.json").read_text())
     assert len(history["val"]) == 1
     assert set(history["val"][0]["answered"]) == set(project.contract.labels)
+    assert history["val"][0]["accuracy_confident"] == history["val"][0]["accuracy"]
     assert not any("vision" in name for name in load_file(adapter / "adapter_model.safetensors"))
 
 
@@ -55,6 +56,17 @@ def test_the_same_seed_gives_the_same_adapter(tmp_path: Path, tiny_base: Path) -
         train(project)
         weights.append(load_file(project.workspace.adapter / "adapter_model.safetensors"))
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_val_is_also_told_without_the_unsure(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    rows = list(read_rows(project.workspace.split("val")))
+    for row in rows[1:]:
+        row["confidence"] = 0.1
+    write_rows(project.workspace.split("val"), rows)
+    train(project)
+    epoch = json.loads((project.workspace.adapter / "history.json").read_text())["val"][0]
+    assert epoch["accuracy_confident"] in (0.0, 1.0)  # one picture is left
 
 
 def test_an_empty_val_split_trains_to_the_end(project: Project) -> None:

@@ -28,10 +28,13 @@ class Split(Dataset[tuple[Bitmap, str]]):
 
     def __init__(self, project: Project, name: str, mirror: bool = False) -> None:
         folder = project.workspace.dataset
+        lines = list(read_rows(project.workspace.split(name)))
         self.rows = [
-            (folder / row["image"], str(row.get("label", row.get("element"))))
-            for row in read_rows(project.workspace.split(name))
+            (folder / row["image"], str(row.get("label", row.get("element")))) for row in lines
         ]
+        sure = [row.get("confidence") for row in lines]
+        least = project.config.prepare.min_confidence
+        self.confident = [value is None or value >= least for value in sure]
         unknown = Counter(label for _, label in self.rows if label not in project.contract.labels)
         if unknown:
             raise PocketError(

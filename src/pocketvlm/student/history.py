@@ -96,6 +96,7 @@ def record(state: TrainerState, labels: Sequence[str], val_labels: Sequence[str]
             "epoch": row["epoch"],
             "loss": row["eval_loss"],
             "accuracy": row["eval_accuracy"],
+            "accuracy_confident": row.get("eval_accuracy_confident"),
             "answered": {label: row[f"eval_answered_{label}"] for label in labels},
         }
         for row in state.log_history

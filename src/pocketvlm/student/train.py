@@ -90,8 +90,11 @@ class StudentTrainer(Trainer):
             features = image_features(self.student.model, inputs["pixels"])
             loss += float(self.tail_loss(self.model, inputs, features)) * len(features)
             answers += self.student.answer(features)
-        right = sum(a.strip() == label for a, label in zip(answers, split.labels, strict=True))
-        metrics = {"eval_loss": loss / len(split), "eval_accuracy": right / len(split)}
+        right = [a.strip() == label for a, label in zip(answers, split.labels, strict=True)]
+        metrics = {"eval_loss": loss / len(split), "eval_accuracy": sum(right) / len(split)}
+        if any(split.confident):
+            kept = [r for r, confident in zip(right, split.confident, strict=True) if confident]
+            metrics["eval_accuracy_confident"] = sum(kept) / len(kept)
         counts = Counter(answer.strip() for answer in answers)
         metrics |= {
             f"eval_answered_{label}": counts[label] for label in self.student.contract.labels
