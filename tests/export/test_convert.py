@@ -86,5 +86,6 @@ def test_the_same_model_gives_the_same_bytes(pristine: Path, tmp_path: Path) -> 
 
 
 def test_without_a_merged_model_the_mend_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PocketError, match=r"merged/config\.json does not exist: run `pocketvlm merge` first"):
+    mend = r"merged/config\.json does not exist: run `pocketvlm merge` first"
+    with pytest.raises(PocketError, match=mend):
         convert(project(tmp_path, "F16"))
