@@ -5,7 +5,12 @@ from pathlib import Path
 
 from pocketvlm.config import Config, load_config
 from pocketvlm.contract import Contract
-from pocketvlm.workspace import Workspace
+from pocketvlm.errors import PocketError
+from pocketvlm.progress import say
+from pocketvlm.workspace import WRITERS, Workspace, read_json, write_json
+
+CONTRACT = "contract.json"
+"""The record of the contract in a folder that was made under it."""
 
 
 @dataclass(frozen=True)
@@ -29,3 +34,19 @@ class Project:
     def path(self, given: Path) -> Path:
         """A path of the configuration: relative ones are meant from the workspace."""
         return self.workspace.root / given.expanduser()
+
+    def record_contract(self, folder: Path) -> None:
+        """Write down in `folder` under which contract it is made."""
+        write_json(folder / CONTRACT, self.contract.describe())
+
+    def check_contract(self, folder: Path) -> None:
+        """PocketError when a folder of the workspace was made under another contract."""
+        path = folder / CONTRACT
+        if not path.is_file():
+            if folder.is_dir():
+                say(f"{path} is missing: {folder.name} is taken as made for this contract.")
+        elif read_json(path).get("hash") != self.contract.hash:
+            raise PocketError(
+                f"{folder} was made for another device contract: run `pocketvlm "
+                f"{WRITERS[folder.name]}` again"
+            )

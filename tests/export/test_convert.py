@@ -4,15 +4,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from pocketvlm.config import Config
+from pocketvlm.config import Config, parse_config
 from pocketvlm.errors import PocketError
 from pocketvlm.export import convert
 from pocketvlm.project import Project
 
+Keys = Callable[[Path], dict[str, Any]]
 ChangeTensors = Callable[[Callable[[dict[str, torch.Tensor]], object]], None]
 
 
@@ -21,13 +23,15 @@ def project(root: Path, *types: str) -> Project:
     return Project.of(Config.model_validate(config), root)
 
 
-def test_every_type_is_written(pristine: Path, tmp_path: Path) -> None:
+def test_every_type_is_written(pristine: Path, tmp_path: Path, keys: Keys) -> None:
     made = project(tmp_path, "Q8_0", "F16")
     shutil.copytree(pristine, made.workspace.merged)
     figures = convert(made)
     assert figures["contract"] == made.contract.hash
     assert figures["vision_size"] == 256
     assert list(figures["types"]) == ["Q8_0", "F16"]
+    for path in made.workspace.gguf.iterdir():
+        assert keys(path)["pocketvlm.contract"] == made.contract.hash
     for type, row in figures["types"].items():
         assert row["text_mib"] == round(made.workspace.text_gguf(type).stat().st_size / 2**20, 2)
         assert row["vision_mib"] > 0
@@ -83,6 +87,16 @@ def test_the_same_model_gives_the_same_bytes(pristine: Path, tmp_path: Path) -> 
     first = [file.read_bytes() for file in files]
     convert(made)
     assert [file.read_bytes() for file in files] == first
+
+
+def test_a_model_of_another_contract_is_refused(model: Path, tmp_path: Path) -> None:
+    made = project(tmp_path, "F16")
+    made.workspace.merged.symlink_to(model)
+    Project.of(parse_config({"device": {"side": 128}}), tmp_path).record_contract(model)
+    with pytest.raises(PocketError, match="another device contract: run `pocketvlm merge` again"):
+        convert(made)
+    made.record_contract(model)
+    assert convert(made)["contract"] == made.contract.hash
 
 
 def test_without_a_merged_model_the_mend_is_named(tmp_path: Path) -> None:

@@ -72,11 +72,12 @@ def test_answers_without_a_label_are_left_out_and_counted(tmp_path: Path, base: 
         answered(project, row, status=status, label="water" if status == "ok" else status)
     figures = prepare(project)
     assert list(everything(project)) == [rows[0]["sha256"]]
-    assert figures["rejected"] == 6
-    reasons = {"none": 2, "refused": 1, "malformed": 1, "rejected": 1, "failed": 1}
+    assert figures["rejected"] == 7
+    reasons = {"none": 2, "refused": 1, "malformed": 1, "rejected": 1, "failed": 1, "unasked": 1}
     assert figures["reasons"] == reasons
+    assert "pictures without an answer yet: 1; run `pocketvlm label`" in figures["notes"]
     skipped = list(read_rows(project.workspace.dataset / "skipped.jsonl"))
-    assert [row["image"] for row in skipped] == [row["origin"] for row in rows[1:7]]
+    assert [row["image"] for row in skipped] == [row["origin"] for row in rows[1:]]
 
 
 def test_a_lost_original_is_left_out_and_counted_once(tmp_path: Path, base: Path) -> None:

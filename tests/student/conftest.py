@@ -9,7 +9,7 @@ from PIL import Image
 from pocketvlm.config import parse_config
 from pocketvlm.project import Project
 from pocketvlm.student.tiny import save_tiny
-from pocketvlm.workspace import write_json, write_rows
+from pocketvlm.workspace import write_rows
 
 COLOURS = {"sky": (40, 90, 220), "grass": (40, 160, 50)}
 SIZES = {"train": 24, "val": 8, "test": 8}
@@ -39,7 +39,7 @@ def make_project(root: Path, base: Path, **train: object) -> Project:
             Image.fromarray(bitmap).save(project.workspace.dataset / image)
             rows.append({"id": f"{at:064x}", "image": image, "label": label, "confidence": 1.0})
         write_rows(project.workspace.split(split), rows)
-    write_json(project.workspace.dataset / "contract.json", project.contract.describe())
+    project.record_contract(project.workspace.dataset)
     return project
 
 

@@ -12,7 +12,7 @@ from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.history import record, warnings
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import read_rows, write_json, write_rows
+from pocketvlm.workspace import read_json, read_rows, write_json, write_rows
 from tests.student.conftest import make_project
 
 
@@ -28,6 +28,7 @@ def test_learns_two_colours_and_keeps_it_through_the_merge(tmp_path: Path, tiny_
     test = Split(project, "test")
     assert figures["best_accuracy"] == 1.0
     assert merged["merge_error"] < 1e-4 < merged["adapter_effect"]
+    assert read_json(project.workspace.merged / "contract.json") == project.contract.describe()
     assert ask(load_adapter(project), test) == ask(load_merged(project), test)
     assert [text.strip() for text in ask(load_merged(project), test)] == test.labels
 

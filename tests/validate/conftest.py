@@ -12,7 +12,7 @@ from PIL import Image
 from pocketvlm.config import parse_config
 from pocketvlm.project import Project
 from pocketvlm.validate.ladder import ADAPTER, BASE, LIKELIHOOD, MERGED, Step, gguf_step
-from pocketvlm.workspace import Row, write_json, write_rows
+from pocketvlm.workspace import Row, write_rows
 
 SIDE = 64
 COLOURS = {"water": (20, 60, 230), "fire": (240, 90, 20), "wood": (90, 130, 40)}
@@ -63,7 +63,7 @@ def make(tmp_path: Path) -> Callable[..., Project]:
         made = Project.of(parse_config(settings(**sections)), tmp_path)
         for split, count in (("train", train), ("val", val), ("test", test)):
             lines(made, split, count)
-        write_json(made.workspace.dataset / "contract.json", made.contract.describe())
+        made.record_contract(made.workspace.dataset)
         for kind in made.config.convert.types:
             made.workspace.gguf.mkdir(exist_ok=True)
             made.workspace.text_gguf(kind).write_bytes(b"text")
@@ -98,7 +98,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     save_tiny(root / "base", words=LABELS, side=SIDE)
     for split, count in (("train", 18), ("val", 6), ("test", 9)):
         lines(project, split, count)
-    write_json(project.workspace.dataset / "contract.json", project.contract.describe())
+    project.record_contract(project.workspace.dataset)
     train(project)
     merge(project)
     convert(project)

@@ -18,11 +18,14 @@ def convert(project: Project) -> Row:
     The figures: `contract`, `vision_size`, and for each type the MiB of both files, the seconds,
     and the tensors kept at F16 because their rows do not divide into blocks."""
     merged, space, side = project.workspace.merged, project.workspace, project.contract.side
+    project.check_contract(merged)
+    contract = project.contract.hash
     types: Row = {}
     for type in project.config.convert.types:
         start = monotonic()
         text, vision = space.text_gguf(type), space.vision_gguf(type)
-        kept = export_text(merged, text, type) + export_vision(merged, vision, type, side)
+        kept = export_text(merged, text, type, contract)
+        kept += export_vision(merged, vision, type, side, contract)
         if kept:
             say(f"{type}: {len(kept)} tensors stay F16 (rows no multiple of 32), first {kept[0]}")
         types[type] = {
@@ -31,7 +34,7 @@ def convert(project: Project) -> Row:
             "seconds": round(monotonic() - start, 2),
             "kept_f16": kept,
         }
-    return {"contract": project.contract.hash, "vision_size": side, "types": types}
+    return {"contract": contract, "vision_size": side, "types": types}
 
 
 def _mib(path: Path) -> float:

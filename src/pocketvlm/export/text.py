@@ -14,8 +14,9 @@ PREFIX = "model.text_model."
 HEAD = "lm_head.weight"
 
 
-def export_text(model: Path, out: Path, type: str) -> list[str]:
-    """Write the language model of the folder `model` to `out` as F32, F16 or Q8_0.
+def export_text(model: Path, out: Path, type: str, contract: str = "") -> list[str]:
+    """Write the language model of the folder `model` to `out` as F32, F16 or Q8_0, naming the hash
+    of the contract it was made under.
 
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. PocketError when
     the folder is incomplete or of another architecture."""
@@ -28,7 +29,7 @@ def export_text(model: Path, out: Path, type: str) -> list[str]:
     writer.add_type(GGUFType.MODEL)
     _add_sizes(writer, architecture.text)
     add_vocabulary(writer, model, architecture.text.vocabulary)
-    return write(out, writer, tensors, checkpoint, (PREFIX,), type)
+    return write(out, writer, tensors, checkpoint, (PREFIX,), type, contract)
 
 
 def _add_sizes(writer: GGUFWriter, text: TextSizes) -> None:

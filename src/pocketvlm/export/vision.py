@@ -19,9 +19,11 @@ MEAN = STANDARD_DEVIATION = [0.5, 0.5, 0.5]
 """SmolVLM's preprocessor_config.json; the student is trained on the same."""
 
 
-def export_vision(model: Path, out: Path, type: str, vision_size: int) -> list[str]:
+def export_vision(
+    model: Path, out: Path, type: str, vision_size: int, contract: str = ""
+) -> list[str]:
     """Write tower and projector of the folder `model` to `out` as F32, F16 or Q8_0, for pictures of
-    `vision_size` pixels a side.
+    `vision_size` pixels a side, naming the hash of the contract it was made under.
 
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. ConfigError when
     the side does not divide into patches and the projector's squares of them; PocketError when the
@@ -40,7 +42,8 @@ def export_vision(model: Path, out: Path, type: str, vision_size: int) -> list[s
     writer = GGUFWriter(None, "clip")
     writer.add_type(GGUFType.MMPROJ)
     _add_sizes(writer, architecture, vision_size)
-    return write(out, writer, tensors, checkpoint, (PREFIX, "model.connector."), type)
+    prefixes = (PREFIX, "model.connector.")
+    return write(out, writer, tensors, checkpoint, prefixes, type, contract)
 
 
 def _add_sizes(writer: GGUFWriter, architecture: Architecture, vision_size: int) -> None:

@@ -30,6 +30,9 @@ ALWAYS_F32 = ("_norm.weight", "v.patch_embd.weight", "v.position_embd.weight")
 
 NAME = "PocketVLM"
 
+CONTRACT_KEY = "pocketvlm.contract"
+"""Under it every file names the hash of the device contract that it was made under."""
+
 
 def _as_stored(tensor: Floats) -> Floats:
     return tensor
@@ -64,6 +67,7 @@ def write(
     checkpoint: Checkpoint,
     prefixes: tuple[str, ...],
     type: str,
+    contract: str,
 ) -> list[str]:
     """Write keys and tensors to `out`, atomically; returns the names that fell back to F16.
 
@@ -77,6 +81,8 @@ def write(
         nbytes = prod(tensor.shape) // block * size
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), nbytes, kind)
     _add_general_keys(writer, type)
+    if contract:
+        writer.add_string(CONTRACT_KEY, contract)
     with atomic_file(out) as partial, bar(out.name, len(tensors)) as advance:
         try:
             writer.write_header_to_file(partial)

@@ -13,10 +13,10 @@ from pocketvlm.base import BaseUnreachable, check_labels
 from pocketvlm.contract import open_picture
 from pocketvlm.errors import PocketError
 from pocketvlm.prepare.card import dataset_card
-from pocketvlm.prepare.source import Labelled, Rejected, labelled_pictures
+from pocketvlm.prepare.source import UNASKED, Labelled, Rejected, labelled_pictures
 from pocketvlm.progress import say, track
-from pocketvlm.project import Project
-from pocketvlm.workspace import Row, atomic_folder, read_json, write_json, write_rows, write_text
+from pocketvlm.project import CONTRACT, Project
+from pocketvlm.workspace import Row, atomic_folder, read_json, write_rows, write_text
 
 SPLITS = ("train", "val", "test")
 THIN = 10
@@ -58,7 +58,7 @@ def prepare(project: Project) -> Row:
             write_rows(folder / f"{name}.jsonl", (item.row() for item in splits[name]))
         skipped = [item.row() for item in rejected] + list(broken.values())
         write_rows(folder / "skipped.jsonl", skipped)
-        write_json(folder / "contract.json", project.contract.describe())
+        project.record_contract(folder)
         figures = _figures(project, splits, unsure, skipped)
         write_text(folder / "README.md", dataset_card(project, figures))
     for note in figures["notes"]:
@@ -74,7 +74,7 @@ def wanted(item: Labelled, min_confidence: float) -> bool:
 def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict[str, Row]:
     """Write every picture as the device's bitmap (PNG); those that cannot be read, by id."""
     old = project.workspace.dataset
-    record = old / "contract.json"
+    record = old / CONTRACT
     same = record.is_file() and read_json(record).get("hash") == project.contract.hash
 
     def write(item: Labelled) -> str | None:
@@ -116,12 +116,16 @@ def _figures(
 ) -> Row:
     counts = {name: dict(Counter(item.label for item in splits[name])) for name in SPLITS}
     figures: Row = {name: len(splits[name]) for name in SPLITS}
+    reasons = Counter(row["kind"] for row in skipped)
+    said = notes(counts, project.contract.labels)
+    if unasked := reasons[UNASKED]:
+        said.insert(0, f"pictures without an answer yet: {unasked}; run `pocketvlm label`")
     return figures | {
         "counts": counts,
         "unsure": unsure,
         "rejected": len(skipped),
-        "reasons": dict(Counter(row["kind"] for row in skipped).most_common()),
-        "notes": notes(counts, project.contract.labels),
+        "reasons": dict(reasons.most_common()),
+        "notes": said,
     }
 
 

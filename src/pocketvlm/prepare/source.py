@@ -8,10 +8,14 @@ from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.label.ledger import answers_of
 from pocketvlm.progress import track
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, sha256_file
+from pocketvlm.workspace import Row, read_rows, sha256_file
 
 KEPT = ("reason", "visual_features", "alternative")
 """What of a rich answer goes into the dataset; the student never sees it."""
+
+
+UNASKED = "unasked"
+"""The kind of a collected picture without an answer under the present prompt and model."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ def labelled_pictures(project: Project) -> tuple[list[Labelled], list[Rejected]]
 def from_answers(project: Project) -> tuple[list[Labelled], list[Rejected]]:
     """Pictures whose answer has status ok; the others with their status."""
     labelled, rejected = [], []
+    answered = set()
     for picture, answer in answers_of(project):
+        answered.add(picture["sha256"])
         if answer["status"] == "ok":
             path = project.workspace.originals / picture["file"]
             labelled.append(
@@ -80,6 +86,9 @@ def from_answers(project: Project) -> tuple[list[Labelled], list[Rejected]]:
         else:
             reason = str(answer.get("error") or answer.get("reason") or answer.get("label"))
             rejected.append(Rejected(picture["origin"], answer["status"], reason))
+    for picture in read_rows(project.workspace.index):
+        if picture["sha256"] not in answered:
+            rejected.append(Rejected(picture["origin"], UNASKED, "the teacher has not been asked"))
     return labelled, rejected
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,10 @@ from torch.utils.data import Dataset
 
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
-from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.student.inputs import pixel_values
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import read_json, read_rows
+from pocketvlm.workspace import read_rows
 
 IGNORED = -100
 """Label of positions without loss (torch's cross entropy)."""
@@ -73,19 +71,6 @@ def read_bitmap(path: Path, side: int) -> Bitmap:
             "run `pocketvlm prepare` again"
         )
     return bitmap
-
-
-def check_contract(project: Project) -> None:
-    """PocketError when the dataset was prepared under another contract."""
-    path = project.workspace.dataset / "contract.json"
-    if not path.is_file():
-        say(f"{path} is missing: the pictures are taken as made for this device's contract.")
-        return
-    made: dict[str, Any] = read_json(path)
-    if made.get("hash") != project.contract.hash:
-        raise PocketError(
-            "the dataset was prepared for another device contract: run `pocketvlm prepare` again"
-        )
 
 
 class Collator:

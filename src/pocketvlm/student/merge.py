@@ -52,8 +52,8 @@ def merge(project: Project) -> Row:
 
 
 def save(project: Project, student: Student) -> None:
-    """Write a hub folder whose generation ends at the answer's end token. The tokenizer's files
-    are the base's, byte for byte."""
+    """Write a hub folder whose generation ends at the answer's end token, with the contract. The
+    tokenizer's files are the base's, byte for byte."""
     model = student.model
     model.generation_config = GenerationConfig(
         bos_token_id=model.generation_config.bos_token_id,
@@ -66,6 +66,7 @@ def save(project: Project, student: Student) -> None:
         for name in TOKENIZER_COPIES:
             if (base / name).is_file():
                 shutil.copyfile(base / name, folder / name)
+        project.record_contract(folder)
 
 
 def _sample(project: Project) -> list[Bitmap]:

@@ -18,7 +18,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.student import history
-from pocketvlm.student.data import IGNORED, Collator, Split, check_contract
+from pocketvlm.student.data import IGNORED, Collator, Split
 from pocketvlm.student.inputs import embed, image_features, tower_states
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
@@ -106,7 +106,7 @@ class StudentTrainer(Trainer):
 
 def train(project: Project) -> Row:
     """Train the adapter; writes adapter/ with weights, base, history and its plot."""
-    check_contract(project)
+    project.check_contract(project.workspace.dataset)
     config = project.config.train
     lessons, val = Split(project, "train", mirror=config.mirror), Split(project, "val")
     if not len(lessons):

@@ -13,10 +13,9 @@ def validate(project: Project) -> Row:
 
     Returns the main figures. GateMissed is raised after everything is written."""
     from pocketvlm.runtime import identity
-    from pocketvlm.student.data import check_contract
     from pocketvlm.validate.report import render
 
-    check_contract(project)
+    project.check_contract(project.workspace.dataset)
     split, examples = read_examples(project)
     steps = climb(project, examples)
     figures = verdict(project, split, examples, steps, identity())
