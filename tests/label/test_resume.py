@@ -16,7 +16,13 @@ from .conftest import answers, make
 from .server import Server
 
 PICTURES = 40
-COMMAND = "from pocketvlm.cli import main; main()"
+# A shell starts background jobs with SIGINT ignored, and what they start inherits that.
+COMMAND = """
+import signal
+from pocketvlm.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 
 
 def start(project: Project) -> "subprocess.Popen[str]":
