@@ -204,17 +204,17 @@ def bilinear(pixels: Bitmap, width: int, height: int) -> Bitmap:
     in a fixed order, so that Kotlin gives the same bytes."""
     left, right, fx = _taps(pixels.shape[1], width)
     top, bottom, fy = _taps(pixels.shape[0], height)
-    upper = _blend(pixels, top, left, right, fx)
-    lower = _blend(pixels, bottom, left, right, fx)
+    upper = _blend(pixels[top], left, right, fx)
+    lower = _blend(pixels[bottom], left, right, fx)
     return np.floor(upper + (lower - upper) * fy[:, None, None] + 0.5).astype(np.uint8)
 
 
 def _blend(
-    pixels: Bitmap, rows: Taps, left: Taps, right: Taps, weight: NDArray[np.float64]
+    rows: Bitmap, left: Taps, right: Taps, weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    first = pixels[np.ix_(rows, left)].astype(np.float64)
-    second = pixels[np.ix_(rows, right)].astype(np.float64)
-    return first + (second - first) * weight[None, :, None]
+    """Whole rows come first: gathering rows and columns at once takes twice as long."""
+    first = rows.take(left, axis=1).astype(np.float64)
+    return first + (rows.take(right, axis=1) - first) * weight[None, :, None]
 
 
 def _taps(source: int, target: int) -> tuple[Taps, Taps, NDArray[np.float64]]:

@@ -13,8 +13,8 @@ from pocketvlm.contract import Bitmap
 def pixel_values(bitmaps: Sequence[Bitmap]) -> Tensor:
     """Bitmaps (n, side, side, 3) to float32 (n, 3, side, side) in -1..1: mean and standard
     deviation are 0.5 (SmolVLM's preprocessor_config.json), applied as mtmd applies them."""
-    pixels = torch.from_numpy(np.stack(bitmaps)).permute(0, 3, 1, 2)
-    return (pixels.float() / 255 - 0.5) / 0.5
+    pixels = torch.from_numpy(np.stack(bitmaps)).permute(0, 3, 1, 2).contiguous()
+    return pixels.float().div_(255).sub_(0.5).div_(0.5)
 
 
 def image_features(model: SmolVLMForConditionalGeneration, pixels: Tensor) -> Tensor:
