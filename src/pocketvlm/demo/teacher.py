@@ -8,11 +8,12 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from threading import Lock
+from threading import Thread
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,13 +27,23 @@ from pocketvlm.progress import say
 
 MODEL = "rule-teacher"
 
-ONE_AT_A_TIME = Lock()
-"""The rules are many small steps: threads that judge together only wait for each other."""
+SPAWN = get_context("spawn")
+"""How processes begin: a fork would copy the locks of torch's threads."""
+
+
+class Server(ThreadingHTTPServer):
+    """Loopback HTTP whose pictures are judged by `judges`: the rules are many small steps, so
+    threads that judge together would only wait for each other."""
+
+    def __init__(self, port: int, judges: Executor) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.judges = judges
 
 
 class Handler(BaseHTTPRequestHandler):
     """POST /v1/chat/completions and GET /v1/models."""
 
+    server: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or the body waits for the reader to confirm the headers
 
@@ -60,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
         except (*BROKEN, LookupError, AttributeError) as error:  # RecursionError is a RuntimeError
             self._send(400, {"error": {"message": f"no picture that can be read: {error}"}})
             return
-        self._send(200, completion(request, json.dumps(answer(picture))))
+        said = self.server.judges.submit(answer, picture).result()
+        self._send(200, completion(request, json.dumps(said)))
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Stay silent: the labelling bar tells the progress."""
@@ -86,8 +98,7 @@ def find_picture(request: dict[str, Any]) -> Image.Image:
 
 def answer(picture: Image.Image) -> dict[str, Any]:
     """What the rules say of a picture, in the order the prompt asks for."""
-    with ONE_AT_A_TIME:
-        judgement = judge(np.asarray(picture))
+    judgement = judge(np.asarray(picture))
     return {
         "visual_features": judgement.visual_features,
         "colours": [judgement.colours],
@@ -126,11 +137,10 @@ def completion(request: dict[str, Any], content: str) -> dict[str, Any]:
 def serve(port: int = 0) -> Iterator[str]:
     """Serve on loopback while the block runs; the value is the base URL.
 
-    In a process of its own: rules and labelling would share one interpreter lock. OSError when
+    In processes of their own: rules and labelling would share one interpreter lock. OSError when
     the port cannot be had."""
-    context = get_context("spawn")  # a fork would copy the locks of torch's threads
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, port), daemon=True)
+    here, there = SPAWN.Pipe()
+    process = SPAWN.Process(target=_serve, args=(there, port))
     process.start()
     there.close()
     try:
@@ -139,20 +149,24 @@ def serve(port: int = 0) -> Iterator[str]:
             raise answer
         yield f"http://127.0.0.1:{answer}/v1"
     finally:
-        process.terminate()
+        here.close()
         process.join()
 
 
 def _serve(parent: Connection, port: int) -> None:
-    """Tell the parent the port, or why there is none, and serve."""
+    """Tell the parent the port, or why there is none, and serve until it closes the connection."""
     become_worker()
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        parent.send(error)
-        return
-    parent.send(server.server_port)
-    server.serve_forever()
+    with ProcessPoolExecutor(mp_context=SPAWN, initializer=become_worker) as judges:
+        try:
+            server = Server(port, judges)
+        except OSError as error:
+            parent.send(error)
+            return
+        parent.send(server.server_port)
+        Thread(target=server.serve_forever, daemon=True).start()
+        with suppress(EOFError):
+            parent.recv()
+        server.shutdown()
 
 
 def main(

@@ -1,4 +1,4 @@
-"""The splits as the trainer reads them: pictures are decoded when they are needed."""
+"""The splits as the dataset holds them, and answers as the trainer takes them."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
-from pocketvlm.student.inputs import pixel_values
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import read_rows
 
@@ -21,10 +20,10 @@ IGNORED = -100
 
 
 class Split(Dataset[tuple[Bitmap, str]]):
-    """Bitmaps and labels of one split; only paths and labels are kept in memory. With `mirror`,
-    half of the pictures, anew each time, are turned left to right."""
+    """Bitmaps and labels of one split; only paths and labels are kept in memory."""
 
-    def __init__(self, project: Project, name: str, mirror: bool = False) -> None:
+    def __init__(self, project: Project, name: str) -> None:
+        self.name = name
         folder = project.workspace.dataset
         lines = list(read_rows(project.workspace.split(name)))
         self.rows = [
@@ -40,17 +39,13 @@ class Split(Dataset[tuple[Bitmap, str]]):
                 f"{dict(unknown)}; correct them or run `pocketvlm prepare` again"
             )
         self.side = project.contract.side
-        self.mirror = mirror
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, at: int) -> tuple[Bitmap, str]:
         path, label = self.rows[at]
-        bitmap = read_bitmap(path, self.side)
-        if self.mirror and torch.rand(()) < 0.5:
-            bitmap = bitmap[:, ::-1]
-        return bitmap, label
+        return read_bitmap(path, self.side), label
 
     @property
     def labels(self) -> list[str]:
@@ -74,7 +69,7 @@ def read_bitmap(path: Path, side: int) -> Bitmap:
 
 
 class Collator:
-    """Pictures and answers to one left-padded batch: every answer lies in the tail, so that
+    """Features and answers to one left-padded batch: every answer lies in the tail, so that
     logits are computed for the tail alone."""
 
     def __init__(self, student: Student) -> None:
@@ -83,8 +78,8 @@ class Collator:
         self.answers = {label: student.answer_ids(label) for label in student.contract.labels}
         self.tail = max(len(ids) for ids in self.answers.values())
 
-    def __call__(self, examples: list[tuple[Bitmap, str]]) -> dict[str, Tensor]:
-        """`pixels` (n, 3, side, side), `ids` and `mask` (n, length), `labels` (n, tail)."""
+    def __call__(self, examples: list[tuple[Tensor, str]]) -> dict[str, Tensor]:
+        """`features` (n, tokens, hidden), `ids` and `mask` (n, length), `labels` (n, tail)."""
         answers = [self.answers[label] for _, label in examples]
         longest = max(map(len, answers))
         ids, mask, labels = [], [], []
@@ -94,7 +89,7 @@ class Collator:
             mask.append([0] * short + [1] * (len(self.prompt) + len(answer)))
             labels.append([IGNORED] * (self.tail - len(answer)) + answer)
         return {
-            "pixels": pixel_values([bitmap for bitmap, _ in examples]),
+            "features": torch.stack([features for features, _ in examples]),
             "ids": torch.tensor(ids),
             "mask": torch.tensor(mask),
             "labels": torch.tensor(labels)[:, self.tail - longest :],

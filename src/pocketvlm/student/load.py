@@ -49,11 +49,12 @@ def device() -> torch.device:
 
 
 def training_dtype() -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
+    """bfloat16 where the hardware multiplies whole tiles of it, else float32: on a processor that
+    has bfloat16 vectors but no AMX tiles, oneDNN's bfloat16 takes 1.6 to 1.9 times as long."""
     where = device().type
     if where == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if where == "cpu" and torch.cpu._is_avx512_bf16_supported():
+    if where == "cpu" and torch.cpu._is_amx_tile_supported():
         return torch.bfloat16
     return torch.float32
 

@@ -19,7 +19,8 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.student import history
 from pocketvlm.student.data import IGNORED, Collator, Split
-from pocketvlm.student.inputs import embed, image_features, tower_states
+from pocketvlm.student.features import Lessons
+from pocketvlm.student.inputs import embed
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
 from pocketvlm.workspace import Row, atomic_folder, fingerprint, read_json, sha256_json, write_json
@@ -45,9 +46,10 @@ class StudentTrainer(Trainer):
 
     loss_is_scaled_for_ga = False
 
-    def __init__(self, student: Student, **arguments: Any) -> None:
+    def __init__(self, student: Student, confident: list[bool], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.student = student
+        self.confident = confident
 
     def compute_loss(
         self,
@@ -56,10 +58,13 @@ class StudentTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Mean cross entropy of the tail; the tower is frozen, so it needs no gradients."""
-        with torch.no_grad():
-            states = tower_states(self.student.model, inputs["pixels"])
-        return self.tail_loss(model, inputs, self.student.model.model.connector(states))
+        """Mean cross entropy of the tail."""
+        return self.tail_loss(model, inputs, self.connected(self.train_dataset, inputs))
+
+    def connected(self, lessons: Lessons, inputs: dict[str, Tensor]) -> Tensor:
+        """The connector's features (n, tile tokens, hidden) of a batch."""
+        features = inputs["features"]
+        return features if lessons.connected else self.student.model.model.connector(features)
 
     def tail_loss(self, model: nn.Module, inputs: dict[str, Tensor], features: Tensor) -> Tensor:
         """Logits are computed where an answer is, and nowhere else."""
@@ -83,17 +88,17 @@ class StudentTrainer(Trainer):
     ) -> dict[str, float]:
         """Loss and accuracy of greedy answers on val, and how often each label is answered."""
         self.model.eval()
-        split: Split = self.eval_dataset
+        lessons: Lessons = self.eval_dataset
         loss, answers = 0.0, list[str]()
         for batch in self.get_eval_dataloader():
             inputs = self._prepare_inputs(batch)
-            features = image_features(self.student.model, inputs["pixels"])
+            features = self.connected(lessons, inputs)
             loss += float(self.tail_loss(self.model, inputs, features)) * len(features)
             answers += self.student.answer(features)
-        right = [a.strip() == label for a, label in zip(answers, split.labels, strict=True)]
-        metrics = {"eval_loss": loss / len(split), "eval_accuracy": sum(right) / len(split)}
-        if any(split.confident):
-            kept = [r for r, confident in zip(right, split.confident, strict=True) if confident]
+        right = [a.strip() == label for a, label in zip(answers, lessons.labels, strict=True)]
+        metrics = {"eval_loss": loss / len(right), "eval_accuracy": sum(right) / len(right)}
+        if any(self.confident):
+            kept = [r for r, confident in zip(right, self.confident, strict=True) if confident]
             metrics["eval_accuracy_confident"] = sum(kept) / len(kept)
         counts = Counter(answer.strip() for answer in answers)
         metrics |= {
@@ -108,8 +113,8 @@ def train(project: Project) -> Row:
     """Train the adapter; writes adapter/ with weights, base, history and its plot."""
     project.check_contract(project.workspace.dataset)
     config = project.config.train
-    lessons, val = Split(project, "train", mirror=config.mirror), Split(project, "val")
-    if not len(lessons):
+    shown, val = Split(project, "train"), Split(project, "val")
+    if not len(shown):
         raise PocketError(
             "the training split is empty: collect more pictures, or lower prepare.min_confidence"
         )
@@ -124,10 +129,11 @@ def train(project: Project) -> Row:
     reporter = history.Reporter(project.contract.labels)
     trainer = StudentTrainer(
         student,
+        val.confident,
         model=model,
         args=arguments(config, checkpoints, validated=len(val) > 0),
-        train_dataset=lessons,
-        eval_dataset=val if len(val) else None,
+        train_dataset=Lessons(student, shown, checkpoints, config),
+        eval_dataset=Lessons(student, val, checkpoints, config) if len(val) else None,
         data_collator=Collator(student),
         callbacks=[reporter],
     )
@@ -141,7 +147,7 @@ def train(project: Project) -> Row:
         say(f"WARNING: {warning}")
     _save(model, project, origin.record, record)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return _figures(model, record, len(lessons), len(val))
+    return _figures(model, record, len(shown), len(val))
 
 
 def _train(trainer: Trainer, reporter: history.Reporter, checkpoints: Path) -> TrainOutput:
