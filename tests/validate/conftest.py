@@ -11,7 +11,10 @@ from PIL import Image
 
 from pocketvlm.config import parse_config
 from pocketvlm.project import Project
+from pocketvlm.validate.examples import read_examples
 from pocketvlm.validate.ladder import ADAPTER, BASE, LIKELIHOOD, MERGED, Step, gguf_step
+from pocketvlm.validate.report import render
+from pocketvlm.validate.verdict import predictions, verdict
 from pocketvlm.workspace import Row, write_rows
 
 SIDE = 64
@@ -84,6 +87,27 @@ def ladder(shipped: Sequence[str], **others: Sequence[str]) -> list[Step]:
         (gguf_step("F16"), shipped),
     ]
     return [Step(name, list(said), 1.5, 2.0, [True] * len(said)) for name, said in texts]
+
+
+def history() -> Row:
+    """A training of two epochs."""
+    epochs: list[Row] = [
+        {"step": at, "epoch": float(at), "loss": 1 / at, "accuracy": at / 2, "answered": {}}
+        for at in (1, 2)
+    ]
+    steps = [{"step": 1, "epoch": 0.5, "loss": 2.0, "rate": 1e-4}]
+    return {"train": steps, "val": epochs, "best": epochs[1], "warnings": ["'fire' is rare"]}
+
+
+def html(project: Project, right: int) -> str:
+    """The report when the first `right` answers are right and the others say no label."""
+    split, examples = read_examples(project)
+    said = [
+        example.truth if at < right else "a <b>picture</b>" for at, example in enumerate(examples)
+    ]
+    steps = ladder(said)
+    figures = verdict(project, split, examples, steps, {"package": "llama-cpp-python 0"})
+    return render(project, figures, predictions(project, examples, steps))
 
 
 @pytest.fixture(scope="session")

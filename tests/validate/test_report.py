@@ -5,18 +5,15 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from pocketvlm.project import Project
-from pocketvlm.validate.examples import read_examples
-from pocketvlm.validate.report import WRONG, percent, render
-from pocketvlm.validate.verdict import predictions, verdict
+from pocketvlm.validate.report import WRONG, percent
 from pocketvlm.workspace import Row, write_json
 
-from .conftest import ladder, lines
+from .conftest import history, html, lines
 
 Make = Callable[..., Project]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -59,25 +56,9 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def history() -> Row:
-    """A training of two epochs."""
-    epochs: list[Row] = [
-        {"step": at, "epoch": float(at), "loss": 1 / at, "accuracy": at / 2, "answered": {}}
-        for at in (1, 2)
-    ]
-    steps = [{"step": 1, "epoch": 0.5, "loss": 2.0, "rate": 1e-4}]
-    return {"train": steps, "val": epochs, "best": epochs[1], "warnings": ["'fire' is rare"]}
-
-
-def page(project: Project, right: int, **changes: Any) -> Page:
-    """The page when the first `right` answers are right and the others say `a <b>picture</b>`."""
-    split, examples = read_examples(project)
-    said = [
-        example.truth if at < right else "a <b>picture</b>" for at, example in enumerate(examples)
-    ]
-    steps = ladder(said)
-    figures = verdict(project, split, examples, steps, {"package": "llama-cpp-python 0"}) | changes
-    return Page(render(project, figures, predictions(project, examples, steps)))
+def page(project: Project, right: int) -> Page:
+    """The page of `html`, read."""
+    return Page(html(project, right))
 
 
 @pytest.fixture
