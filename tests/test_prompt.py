@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pocketvlm.config import parse_config
-from pocketvlm.contract import FAKE, Contract, token_positions
+from pocketvlm.contract import FAKE, Contract
 from pocketvlm.errors import ConfigError
 
 IMAGE_ID = -1
@@ -37,7 +37,7 @@ def test_the_layout_is_the_runtimes() -> None:
         f"\n\n<fake_token_around_image><global-img>{tiles}"
         "<fake_token_around_image>\nWhat?\n\nElement:"
     )
-    assert len(token_positions(ids, IMAGE_ID)) == 32
+    assert ids.count(IMAGE_ID) == 32
 
 
 def test_text_before_the_picture_comes_first() -> None:

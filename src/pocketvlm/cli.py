@@ -176,22 +176,28 @@ def predict(
     """Ask the shipped files in llama.cpp, as the phone would."""
     from pocketvlm.runtime.predict import predict as ask
 
+    unread = 0
     for row in ask(load(config, set_), images):
+        unread += "error" in row
         if as_json:
             print(json.dumps(row, ensure_ascii=False))
+        elif "error" in row:
+            say(f"error: {row['error']}")
         else:
             said = row["label"] or f"no label, but {row['text']!r}"
             print(f"{row['image']}: {said} ({row['ms']:.0f} ms)")
+    if unread:
+        raise typer.Exit(1)
 
 
 def _command(stage: Stage) -> Callable[..., None]:
     def command(
         config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
     ) -> None:
-        from pocketvlm.pipeline import execute
+        from pocketvlm.pipeline import alone
 
         with figures_of_a_missed_gate(as_json):
-            figures = execute(load(config, set_), stage)
+            figures = alone(load(config, set_), stage)
         show(figures, as_json)
 
     return command

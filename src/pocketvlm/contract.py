@@ -6,7 +6,7 @@ a 1x1 grid, then the overview, each holding the same pixels.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ END = "<end_of_utterance>"
 STOPS = (END, "<|im_end|>", "<|endoftext|>", "<reponame>")
 """Tokens at which llama.cpp ends generation in SmolVLM's vocabulary: the end token of the file, and
 others that it knows by their text (llama-vocab.cpp, special_eog_ids)."""
+
+GGUF_KEY = "pocketvlm.contract"
+"""Under it every GGUF file names the hash of the contract that it was made under."""
 
 BEFORE_TILES = (FAKE + GRID_TILE, "\n\n" + FAKE + OVERVIEW)
 """What the runtime writes before each of the two tiles; after the last it writes FAKE."""
@@ -73,7 +76,7 @@ class Contract:
         )
 
     def bitmap(self, picture: Image.Image | Bitmap) -> Bitmap:
-        """Shrink to fit, centre on black: uint8 (side, side, 3).
+        """Fit into the square, centred on black: uint8 (side, side, 3).
 
         Sizes and offsets are the app's integer arithmetic: the longer side becomes `side`, the
         shorter one is truncated, an odd rest goes to the right and to the bottom."""
@@ -237,8 +240,3 @@ RESIZERS: dict[str, Callable[[Bitmap, int, int], Bitmap]] = {
     "lanczos": _pillow(Image.Resampling.LANCZOS),
     "area": _pillow(Image.Resampling.BOX),
 }
-
-
-def token_positions(ids: Sequence[int], token: int) -> list[int]:
-    """Where `token` stands in `ids`."""
-    return [at for at, value in enumerate(ids) if value == token]

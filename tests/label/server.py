@@ -29,7 +29,7 @@ class Reply:
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    instead: Literal["", "hang", "cut", "half"] = ""
+    instead: Literal["", "hang", "cut", "half", "dribble"] = ""
 
 
 def says(content: str | None, finish: str = "stop", **message: Any) -> Reply:
@@ -124,8 +124,17 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed
                 self.end_headers()
+                if reply.instead == "dribble":
+                    self._dribble(data)
                 self.wfile.write(data[: len(data) // 2] if reply.instead else data)
             self.close_connection = bool(reply.instead)
+
+        def _dribble(self, data: bytes) -> None:
+            """A byte now and then: every read succeeds, and the reply never ends."""
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                if server.closing.wait(0.1):
+                    return
 
         def _cut(self) -> None:
             """Half a header, then a reset connection."""

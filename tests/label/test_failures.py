@@ -42,6 +42,12 @@ def test_timeout(tmp_path: Path, server: Server) -> None:
     assert error == "timeout: no answer within 0.5 s"
 
 
+def test_a_reply_that_never_ends(tmp_path: Path, server: Server) -> None:
+    dribble = Reply(body=answer().body, instead="dribble")
+    error = failure(tmp_path, server, dribble, timeout=0.5, retries=0)
+    assert error == "timeout: no answer within 0.5 s"
+
+
 def test_cut_connection(tmp_path: Path, server: Server) -> None:
     error = failure(tmp_path, server, Reply(instead="cut"), retries=0)
     assert error == "unreachable: no connection"

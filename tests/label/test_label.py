@@ -29,6 +29,7 @@ def test_figures_count_labels_and_statuses(tmp_path: Path, server: Server) -> No
     assert figures == {
         "asked": 6,
         "status": {"ok": 3, "none": 1, "rejected": 1, "refused": 1},
+        "unanswered": 0,
         "labels": {"water": 2, "fire": 1},
         "tokens_in": 600,
         "tokens_out": 120,

@@ -79,7 +79,7 @@ def test_malformed_answers_are_a_reason(project: Project) -> None:
     label = next(stage for stage in STAGES if stage.name == "label")
     write_text(project.workspace.answers, "")
     manifest: Row = {"inputs": label.state(project), "outputs": label.results(project)}
-    manifest["figures"] = {"status": {"ok": 3, "malformed": 2}}
+    manifest["figures"] = {"status": {"ok": 3, "malformed": 2}, "unanswered": 2}
     write_json(project.workspace.manifest("label"), manifest)
     assert why(project, label) == "again, because 2 calls to the teacher gave no answer"
 

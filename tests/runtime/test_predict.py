@@ -11,10 +11,10 @@ from PIL import Image
 from pocketvlm.config import parse_config
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
+from pocketvlm.export import export_text, export_vision
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
 from pocketvlm.runtime.predict import predict, shipped
-from pocketvlm.workspace import write_json
 
 Says = Callable[[Bitmap, str], tuple[Path, Path]]
 
@@ -54,19 +54,22 @@ def test_the_bundle_is_asked_where_nothing_else_was_kept(
     project: Project, exact_pair: tuple[Path, Path]
 ) -> None:
     put(exact_pair, project.workspace.bundle)
-    write_json(project.workspace.bundle / "contract.json", project.contract.describe())
     assert shipped(project)[0].parent == project.workspace.bundle
     put(exact_pair, project.workspace.gguf)
     assert shipped(project)[0].parent == project.workspace.gguf
 
 
-def test_a_bundle_of_another_contract_is_refused(
-    project: Project, exact_pair: tuple[Path, Path]
-) -> None:
-    put(exact_pair, project.workspace.bundle)
-    write_json(project.workspace.bundle / "contract.json", {"hash": "another"})
+@pytest.mark.parametrize("where", ["gguf", "bundle"])
+def test_files_of_another_contract_are_refused(project: Project, model: Path, where: str) -> None:
+    folder = project.workspace.root / where
+    contract = project.contract.hash
+    export_text(model, folder / "model-F32.gguf", "F32", contract)
+    export_vision(model, folder / "mmproj-F32.gguf", "F32", 128, contract)
+    assert list(predict(project, [])) == []
+    device = {"side": 128, "resize": "lanczos"}
+    other = parse_config({"device": device, "convert": {"types": ["F32"]}})
     with pytest.raises(PocketError, match="another contract"):
-        shipped(project)
+        list(predict(Project.of(other, project.workspace.root), []))
 
 
 def test_without_files_it_says_what_to_run(project: Project, tmp_path: Path) -> None:
@@ -74,9 +77,11 @@ def test_without_files_it_says_what_to_run(project: Project, tmp_path: Path) -> 
         list(predict(project, [tmp_path / "picture.png"]))
 
 
-def test_a_missing_picture_is_named(
-    project: Project, exact_pair: tuple[Path, Path], tmp_path: Path
+def test_a_missing_picture_is_named_and_the_next_one_asked(
+    project: Project, exact_pair: tuple[Path, Path], pictures: list[Bitmap], tmp_path: Path
 ) -> None:
     put(exact_pair, project.workspace.gguf)
-    with pytest.raises(PocketError, match=r"gone\.png does not exist"):
-        list(predict(project, [tmp_path / "gone.png"]))
+    Image.fromarray(pictures[0]).save(tmp_path / "here.png")
+    gone, here = predict(project, [tmp_path / "gone.png", tmp_path / "here.png"])
+    assert "gone.png does not exist" in gone["error"]
+    assert "error" not in here

@@ -34,6 +34,7 @@ def bundle(project: Project) -> Row:
     metrics = measured(project, files)
     black = np.zeros((project.contract.side, project.contract.side, 3), np.uint8)
     with Runtime(*files) as runtime:
+        runtime.check_contract(project.contract)
         contract = device_contract(project.contract, runtime, black)
     contract |= {"runtime": identity(), "model": files[0].name, "mmproj": files[1].name}
     contract |= {name: metrics[name] for name in ("accuracy", "ci", "n", "truth", "split")}

@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
 
+from pocketvlm.contract import GGUF_KEY
 from pocketvlm.errors import PocketError
 from pocketvlm.export.checkpoint import Checkpoint, Floats
 from pocketvlm.progress import bar
@@ -29,9 +30,6 @@ ALWAYS_F32 = ("_norm.weight", "v.patch_embd.weight", "v.position_embd.weight")
 """Ends of the names of matrices that llama.cpp wants in float32; vectors always are."""
 
 NAME = "PocketVLM"
-
-CONTRACT_KEY = "pocketvlm.contract"
-"""Under it every file names the hash of the device contract that it was made under."""
 
 
 def _as_stored(tensor: Floats) -> Floats:
@@ -82,7 +80,7 @@ def write(
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), nbytes, kind)
     _add_general_keys(writer, type)
     if contract:
-        writer.add_string(CONTRACT_KEY, contract)
+        writer.add_string(GGUF_KEY, contract)
     with atomic_file(out) as partial, bar(out.name, len(tensors)) as advance:
         try:
             writer.write_header_to_file(partial)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
 from PIL import Image
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,19 @@ class Unreachable(PocketError):
     """No connection to the endpoint."""
 
 
+class Deadline(openai.DefaultAsyncHttpxClient):
+    """An HTTP client whose `timeout` bounds a whole call. httpx bounds each read, so that a server
+    that sends a byte now and then would hold a call for ever."""
+
+    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        """One attempt; httpx2.ReadTimeout, which openai tries again, when it takes too long."""
+        try:
+            async with asyncio.timeout(self.timeout.read):
+                return await super().send(request, **how)
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the call took too long", request=request) from None
+
+
 class Teacher:
     """The endpoint with its key, timeout and retries (openai's, which honour Retry-After up to
     two minutes). ConfigError when the address or the key cannot be right."""
@@ -55,7 +69,7 @@ class Teacher:
                 api_key=self.key,
                 timeout=settings.timeout,
                 max_retries=settings.retries,
-                http_client=openai.DefaultAsyncHttpxClient(trust_env=host not in LOOPBACK),
+                http_client=Deadline(timeout=settings.timeout, trust_env=host not in LOOPBACK),
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigError(

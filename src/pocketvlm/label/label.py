@@ -163,9 +163,11 @@ def _figures(project: Project, asked: int) -> Row:
         raise PocketError(
             f"no picture got a label ({dict(status)}): see {project.workspace.answers}"
         )
+    unread = sum(str(row.get("error")).startswith("picture") for row in answers)
     return {
         "asked": asked,
         "status": dict(status),
+        "unanswered": status["failed"] + status["malformed"] - unread,
         "labels": dict(Counter(row["label"] for row in answers if row["status"] == "ok")),
         "tokens_in": sum(row.get("tokens_in") or 0 for row in answers),
         "tokens_out": sum(row.get("tokens_out") or 0 for row in answers),

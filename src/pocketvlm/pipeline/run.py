@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pocketvlm.errors import ConfigError, GateMissed
+from pocketvlm.errors import ConfigError, GateMissed, PocketError
 from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.progress import say
 from pocketvlm.workspace import Row, append_row, read_json, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
+
+
+ADDING = ("collect", "label")
+"""Stages whose results stay right when their inputs change: they only ever add to them."""
 
 
 def run(
@@ -23,7 +27,9 @@ def run(
 
     GateMissed is raised where validation missed its gate, also when it is up to date."""
     figures: Row = {}
-    for stage in select(project, first, last):
+    stages = select(project, first, last)
+    check_makers(project, stages[0])
+    for stage in stages:
         reason = "forced" if force else why(project, stage)
         if reason is None:
             manifest = read_json(project.workspace.manifest(stage.name))
@@ -56,17 +62,39 @@ def why(project: Project, stage: Stage) -> str | None:
     if not path.is_file():
         return "first run"
     manifest = read_json(path)
-    state = stage.state(project)
-    changed = [name for name, value in state.items() if manifest["inputs"].get(name) != value]
-    if changed:
+    if changed := _changed(project, stage, manifest):
         return f"again, because {', '.join(changed)} changed"
-    status = manifest["figures"].get("status", {})
-    unanswered = sum(status.get(name, 0) for name in ("failed", "malformed"))
-    if unanswered:
+    if unanswered := manifest["figures"].get("unanswered"):
         return f"again, because {unanswered} calls to the teacher gave no answer"
     results = stage.results(project)
     lost = [name for name, value in results.items() if manifest["outputs"].get(name) != value]
     return f"again, because {', '.join(lost)} is missing or was altered" if lost else None
+
+
+def _changed(project: Project, stage: Stage, manifest: Row) -> list[str]:
+    state = stage.state(project)
+    return [name for name, value in state.items() if manifest["inputs"].get(name) != value]
+
+
+def check_makers(project: Project, stage: Stage) -> None:
+    """PocketError when what a stage reads was made from something that has changed since: it
+    would measure or pack yesterday's model without a word. What no stage made is taken as it is."""
+    for maker in STAGES[: STAGES.index(stage)]:
+        path = project.workspace.manifest(maker.name)
+        read = {*maker.outputs} & {*stage.inputs}
+        if maker.name in ADDING or not read or not path.is_file():
+            continue
+        if changed := _changed(project, maker, read_json(path)):
+            raise PocketError(
+                f"{stage.name} would read what {maker.name} made before {', '.join(changed)} "
+                f"changed: run `pocketvlm run --from {maker.name} --until {stage.name}`"
+            )
+
+
+def alone(project: Project, stage: Stage) -> Row:
+    """Run one stage by itself, whether or not it is up to date."""
+    check_makers(project, stage)
+    return execute(project, stage)
 
 
 def execute(project: Project, stage: Stage) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,21 @@ class Stage:
         local = project.path(Path(project.config.base.model))
         if self.name == "train" and local.is_dir():
             state["the base's files"] = fingerprint(local)
+        if self.name in ("train", "validate"):
+            state["dataset/images"] = _sizes(root / "dataset" / "images")
+        if self.name in ("validate", "bundle"):
+            state["the llama.cpp build"] = _runtime()
         if self.name == "validate" and project.config.validate_.truth_file:
             state["truth"] = fingerprint(project.path(project.config.validate_.truth_file))
         return state
 
     def results(self, project: Project) -> Row:
         """Fingerprints of what the stage left."""
-        return {path: fingerprint(project.workspace.root / path) for path in self.outputs}
+        root = project.workspace.root
+        results: Row = {path: fingerprint(root / path) for path in self.outputs}
+        if self.name == "prepare":
+            results["dataset/images"] = _sizes(root / "dataset" / "images")
+        return results
 
 
 SPLITS = ("dataset/train.jsonl", "dataset/val.jsonl", "dataset/test.jsonl", "dataset/contract.json")
@@ -128,6 +137,19 @@ ROOMS = {
     "bundle": "bundle",
 }
 """Which room does a stage's work."""
+
+
+def _sizes(folder: Path) -> str | None:
+    """Names and sizes of a folder's pictures: enough to see that bitmaps were altered, without
+    reading them. No times: a workspace may be copied to another machine."""
+    if not folder.is_dir():
+        return None
+    return sha256_json(sorted([path.name, path.stat().st_size] for path in folder.iterdir()))
+
+
+def _runtime() -> str | None:
+    """The shared libraries of llama.cpp, not loaded: what another build answers is not known."""
+    return fingerprint(Path(str(distribution("llama-cpp-python").locate_file("llama_cpp/lib"))))
 
 
 def _listing(folder: Path) -> str | None:

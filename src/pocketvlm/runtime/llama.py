@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketvlm.config import MARKER
-from pocketvlm.contract import IMAGE, Bitmap
+from pocketvlm.contract import IMAGE, Bitmap, Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.runtime import loading
 from pocketvlm.runtime.loading import CONTEXT
@@ -54,7 +54,7 @@ class Runtime:
         self._position = 0
         self.size = int(llama.llama_vocab_n_tokens(self._native.vocabulary))
         self.hidden = int(llama.llama_model_n_embd(self._native.model))
-        self.side = loading.image_size(vision)
+        self.side, self.made_under = loading.recorded(vision)
         self.image_id = self.tokens(IMAGE)[0]
         self.end_ids = [
             token
@@ -78,6 +78,14 @@ class Runtime:
         if self._handles is not None:
             self._handles.close()
             self._handles = None
+
+    def check_contract(self, contract: Contract) -> None:
+        """PocketError when the files were made for another contract (prompt, labels, bitmap)."""
+        if self.made_under not in (None, contract.hash):
+            raise PocketError(
+                f"{self._vision_file} was made for another contract (prompt, labels, bitmap): run "
+                "`pocketvlm run`, or put the configuration back"
+            )
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of a text: special tokens parsed, none added."""

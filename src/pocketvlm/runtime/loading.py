@@ -14,6 +14,7 @@ import llama_cpp.llama_cpp as llama
 import llama_cpp.mtmd_cpp as mtmd
 
 from pocketvlm.config import MARKER
+from pocketvlm.contract import GGUF_KEY
 from pocketvlm.errors import PocketError
 from pocketvlm.workspace import Row, fingerprint
 
@@ -100,9 +101,12 @@ def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
         )
 
 
-def image_size(vision: Path) -> int:
-    """The tower's side: the file's key clip.vision.image_size, without which it does not load."""
-    return int(gguf.GGUFReader(vision).fields["clip.vision.image_size"].contents())
+def recorded(vision: Path) -> tuple[int, str | None]:
+    """The tower's side (the key clip.vision.image_size, without which the file does not load) and
+    the hash of the contract that the file was made under, if it names one."""
+    fields = gguf.GGUFReader(vision).fields
+    contract = fields.get(GGUF_KEY)
+    return int(fields["clip.vision.image_size"].contents()), contract and contract.contents()
 
 
 def usual_threads(text: Path) -> int:
