@@ -72,6 +72,17 @@ def test_a_branch_becomes_a_commit(tmp_path: Path, offline: Path) -> None:
     assert found.record == {"model": "maker/student", "revision": "main", "commit": "b" * 40}
 
 
+def test_the_commit_of_the_first_load_is_kept(tmp_path: Path, offline: Path) -> None:
+    made = project(tmp_path, "maker/student")
+    first = find_base(made).record
+    (offline.parent / "refs" / "main").write_text("a" * 40)
+    assert find_base(made).record == first
+    other = Project.of(
+        parse_config({"base": {"model": "maker/student", "revision": "a" * 40}}), tmp_path
+    )
+    assert find_base(other).record["commit"] == "a" * 40
+
+
 def test_the_adapters_commit_is_kept_when_the_branch_moves(tmp_path: Path, offline: Path) -> None:
     made = project(tmp_path, "maker/student")
     known = {"model": "maker/student", "revision": "main", "commit": "a" * 40}

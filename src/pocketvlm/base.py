@@ -9,10 +9,10 @@ from tokenizers import Tokenizer
 from pocketvlm.contract import END, IMAGE, Encode
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, fingerprint, read_json
+from pocketvlm.workspace import Row, fingerprint, read_json, write_json
 
 RECORD = "base.json"
-"""Beside the adapter: which base, at which commit, it was trained on."""
+"""In state/ the base at its first load, beside the adapter the one it was trained on."""
 
 TOKENIZER_FILES = ("config.json", "generation_config.json", "tokenizer*.json")
 MODEL_FILES = (*TOKENIZER_FILES, "special_tokens_map.json", "*.safetensors", "*.index.json")
@@ -34,18 +34,31 @@ class Base:
 def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
     """The base's folder, downloaded at need; `revision: main` is resolved to a commit.
 
-    Once an adapter exists its recorded commit is used again, so that a moved branch cannot put
-    an adapter onto another base. ConfigError or PocketError name what is missing."""
+    The commit of the first load is recorded and used from then on, so that a moved branch can
+    neither change the base between two stages nor put an adapter onto another one. ConfigError
+    or PocketError name what is missing."""
     base = project.config.base
     local = project.path(Path(base.model))
     if local.is_dir():
         weights = {path.name: fingerprint(path) for path in sorted(local.glob("*.safetensors"))}
         return Base(local, {"model": base.model, "revision": None, "sha256": weights})
-    record = project.workspace.adapter / RECORD
-    known = read_json(record) if record.is_file() else {}
-    same = known.get("model") == base.model and known.get("revision") == base.revision
-    folder = _download(base.model, known["commit"] if same else base.revision, files, local)
-    return Base(folder, {"model": base.model, "revision": base.revision, "commit": folder.name})
+    wanted = {"model": base.model, "revision": base.revision}
+    commit = _known_commit(project, wanted)
+    folder = _download(base.model, commit or base.revision, files, local)
+    record = wanted | {"commit": folder.name}
+    if commit is None:
+        write_json(project.workspace.root / "state" / RECORD, record)
+    return Base(folder, record)
+
+
+def _known_commit(project: Project, wanted: Row) -> str | None:
+    """The commit of the adapter, else of the first load in this workspace."""
+    for folder in (project.workspace.adapter, project.workspace.root / "state"):
+        if (folder / RECORD).is_file():
+            known = read_json(folder / RECORD)
+            if {name: known.get(name) for name in wanted} == wanted:
+                return str(known["commit"])
+    return None
 
 
 def _download(model: str, revision: str, files: Sequence[str], local: Path) -> Path:

@@ -213,6 +213,14 @@ def append_row(path: Path, row: Row) -> None:
         os.fsync(file.fileno())
 
 
+def link(source: Path, target: Path) -> None:
+    """The same bytes without a second copy where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -233,3 +241,11 @@ def fingerprint(path: Path) -> str | None:
         return None
     inside = sorted(p for p in path.rglob("*") if p.is_file())
     return sha256_json([[p.relative_to(path).as_posix(), sha256_file(p)] for p in inside])
+
+
+def names_and_sizes(folder: Path) -> str | None:
+    """Hash of a folder's names and sizes: enough to see that bitmaps were altered, without reading
+    them. No times: a workspace may be copied to another machine. None where nothing is."""
+    if not folder.is_dir():
+        return None
+    return sha256_json(sorted([path.name, path.stat().st_size] for path in folder.iterdir()))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pocketvlm.config import parse_config
-from pocketvlm.errors import ConfigError, GateMissed
-from pocketvlm.pipeline import STAGES, Stage, execute, run, why
-from pocketvlm.pipeline.run import select
+from pocketvlm.errors import ConfigError, GateMissed, PocketError
+from pocketvlm.pipeline import STAGES, Stage, execute, run, stages, why
+from pocketvlm.pipeline.run import check_makers, select
 from pocketvlm.pipeline.stages import ROOMS
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
@@ -103,6 +103,70 @@ def test_stages_between_two_names(project: Project) -> None:
         select(project, "trane", None)
     with pytest.raises(ConfigError, match="comes before"):
         select(project, "merge", "train")
+
+
+def made(project: Project, *names: str) -> None:
+    """As if these stages had just run: what they would read, recorded as it is now."""
+    for stage in STAGES:
+        if stage.name in names:
+            row = {"inputs": stage.state(project), "outputs": {}, "figures": {}, "gate": None}
+            write_json(project.workspace.manifest(stage.name), row)
+
+
+def test_a_stage_refuses_what_was_made_before_a_change(project: Project) -> None:
+    """Training again and validating alone would judge the model of the training before."""
+    by_name = {stage.name: stage for stage in STAGES}
+    adapter = project.workspace.adapter / "adapter_model.safetensors"
+    write_text(adapter, "first")
+    made(project, "merge", "convert")
+    check_makers(project, by_name["validate"])
+    write_text(adapter, "second")
+    with pytest.raises(PocketError, match=r"merge made before adapter changed.*--from merge"):
+        check_makers(project, by_name["validate"])
+    with pytest.raises(PocketError, match="--from merge --until validate"):
+        run(project, "validate", "validate")
+    check_makers(project, by_name["merge"])  # it is about to read the new one
+
+
+def test_new_pictures_do_not_stop_a_training(project: Project) -> None:
+    made(project, "collect", "prepare")
+    draw_pictures(project.workspace.root / "pictures", 5)
+    check_makers(project, next(stage for stage in STAGES if stage.name == "train"))
+
+
+def test_another_llama_cpp_or_other_bitmaps_are_a_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = next(stage for stage in STAGES if stage.name == "validate")
+    bitmap = project.workspace.dataset / "images" / "a.png"
+    write_text(bitmap, "pixels")
+    made(project, "validate")
+    write_text(bitmap, "other pixels")
+    assert why(project, validate) == "again, because dataset/images changed"
+    made(project, "validate")
+    monkeypatch.setattr(stages, "_runtime", lambda: "another build")
+    assert why(project, validate) == "again, because the llama.cpp build changed"
+
+
+@pytest.mark.parametrize(
+    ("sections", "again"),
+    [
+        ({"validate": {"min_accuracy": 0.5}}, {"validate"}),
+        ({"convert": {"types": ["F16"]}}, {"convert", "validate", "bundle"}),
+        ({"train": {"epochs": 1}}, {"train"}),
+        ({"prepare": {"min_confidence": 0.5}}, {"prepare", "validate"}),
+        ({"teacher": {"model": "other"}}, {"label", "prepare"}),
+        ({"device": {"side": 128}}, {"prepare", "train", "convert", "validate", "bundle"}),
+    ],
+)
+def test_a_setting_redoes_what_depends_on_it(
+    project: Project, sections: Row, again: set[str]
+) -> None:
+    """What follows is redone when it finds other files, not because of the setting."""
+    made(project, *(stage.name for stage in STAGES))
+    other = changed(project, **sections)
+    redone = {stage.name for stage in STAGES if "changed" in str(why(other, stage))}
+    assert redone == again
 
 
 def test_a_custom_dataset_enters_at_prepare(project: Project) -> None:

@@ -122,6 +122,18 @@ def test_a_second_run_links_its_bitmaps(tmp_path: Path, base: Path) -> None:
     assert len(list(image.parent.iterdir())) == 4
 
 
+def test_a_damaged_bitmap_is_made_again(tmp_path: Path, base: Path) -> None:
+    project = configured(tmp_path, base)
+    for row in collected(project, 3):
+        answered(project, row)
+    prepare(project)
+    image = next((project.workspace.dataset / "images").iterdir())
+    sound = image.read_bytes()
+    image.write_bytes(sound[:300])
+    prepare(project)
+    assert image.read_bytes() == sound
+
+
 def test_another_contract_makes_new_bitmaps(tmp_path: Path, base: Path) -> None:
     project = configured(tmp_path, base)
     for row in collected(project, 3):

@@ -14,6 +14,9 @@ from pocketvlm.workspace import write_rows
 COLOURS = {"sky": (40, 90, 220), "grass": (40, 160, 50)}
 SIZES = {"train": 24, "val": 8, "test": 8}
 
+REASON = "because of its secret structure"
+"""What the teacher said, which the student must never see."""
+
 
 def make_project(root: Path, base: Path, **train: object) -> Project:
     """Two labels told apart by colour, under a 64 px contract, already prepared."""
@@ -28,7 +31,7 @@ def make_project(root: Path, base: Path, **train: object) -> Project:
     }
     project = Project.of(parse_config(config), root)
     rng = np.random.default_rng(0)
-    (project.workspace.dataset / "images").mkdir(parents=True)
+    (project.workspace.dataset / "images").mkdir(parents=True, exist_ok=True)
     for split, count in SIZES.items():
         rows = []
         for at in range(count):
@@ -37,7 +40,8 @@ def make_project(root: Path, base: Path, **train: object) -> Project:
             bitmap = (np.array(COLOURS[label]) + noise).clip(0, 255).astype(np.uint8)
             image = f"images/{split}{at}.png"
             Image.fromarray(bitmap).save(project.workspace.dataset / image)
-            rows.append({"id": f"{at:064x}", "image": image, "label": label, "confidence": 1.0})
+            row = {"id": f"{at:064x}", "image": image, "label": label, "confidence": 1.0}
+            rows.append(row | {"reason": REASON, "visual_features": [REASON]})
         write_rows(project.workspace.split(split), rows)
     project.record_contract(project.workspace.dataset)
     return project

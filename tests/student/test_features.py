@@ -48,7 +48,7 @@ def test_they_are_those_of_the_pictures(
     assert [lessons[at][1] for at in range(len(lessons))] == split.labels
 
 
-def test_a_second_training_reads_them_again(
+def test_a_training_that_goes_on_reads_them_again(
     project: Project, student: Student, tmp_path: Path
 ) -> None:
     split = Split(project, "train")
@@ -56,6 +56,18 @@ def test_a_second_training_reads_them_again(
     shutil.rmtree(project.workspace.dataset / "images")
     second = Lessons(student, split, tmp_path / "kept", Train())
     assert torch.equal(first.features, second.features)
+
+
+def test_a_killed_look_and_a_short_file_are_made_again(
+    project: Project, student: Student, tmp_path: Path
+) -> None:
+    split, kept = Split(project, "train"), tmp_path / "kept"
+    whole = Lessons(student, split, kept, Train()).features.clone()
+    file = next(kept.iterdir())
+    file.write_bytes(file.read_bytes()[:-8])
+    (kept / f".{file.name}.killed").write_bytes(b"half")
+    assert torch.equal(Lessons(student, split, kept, Train()).features, whole)
+    assert list(kept.iterdir()) == [file]
 
 
 def test_an_interrupted_look_leaves_nothing_half_done(

@@ -7,8 +7,10 @@ import torch
 
 from pocketvlm.project import Project
 from pocketvlm.student import load_base
-from pocketvlm.student.data import IGNORED, Collator
+from pocketvlm.student.data import IGNORED, Collator, Split
+from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import embed, image_features, pixel_values
+from tests.student.conftest import REASON, make_project
 
 
 def test_pixels_are_minus_one_to_one() -> None:
@@ -45,11 +47,37 @@ def test_loss_lies_on_answer_and_end_token_only(project: Project) -> None:
         assert kept == student.prompt + taught
 
 
-def test_the_reason_never_reaches_the_student(project: Project, tiny_base: Path) -> None:
+def test_the_reason_never_reaches_the_student(project: Project) -> None:
     student = load_base(project)
-    text = student.tokenizer.decode(student.prompt, skip_special_tokens=False)
-    assert text.endswith(f"\n{project.config.task.question}\n\nElement:")
-    assert "reason" not in text
+    split = Split(project, "train")
+    lessons = Lessons(student, split, project.workspace.root / "kept", project.config.train)
+    batch = Collator(student)([lessons[at] for at in range(len(lessons))])
+    assert REASON in project.workspace.split("train").read_text()
+    for ids, label in zip(batch["ids"].tolist(), split.labels, strict=True):
+        text = student.tokenizer.decode(ids, skip_special_tokens=False)
+        question = f"\n{project.config.task.question}\n\nElement:"
+        assert text.endswith(f"{question} {label}<end_of_utterance>")
+        assert "secret" not in text
+
+
+def test_padding_changes_no_likelihood(tmp_path: Path, tiny_base: Path) -> None:
+    """A short answer beside a long one is as likely as alone."""
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    student = load_base(project)
+    collator = Collator(student)
+    ids = collator.answers["sky"][:-1]
+    collator.answers["grass"] = [*ids, 40, 50, 60, student.end]
+    collator.tail = len(ids) + 4
+    bitmap = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        features = image_features(student.model, pixel_values([bitmap]))[0]
+        batch = collator([(features, "sky"), (features, "grass")])
+        embeddings = embed(student.model, batch["ids"], batch["features"])
+        logits = student.model(inputs_embeds=embeddings, attention_mask=batch["mask"]).logits
+    said = logits[0].log_softmax(-1)[-len(ids) - 2 : -1]
+    together = sum(float(row[token]) for row, token in zip(said, [*ids, student.end], strict=True))
+    alone = student.likelihoods([bitmap])[0, list(project.contract.labels).index("sky")]
+    assert abs(together - alone) < 1e-4
 
 
 def test_answers_of_unequal_length_are_padded_on_the_left(project: Project) -> None:

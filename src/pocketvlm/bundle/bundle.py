@@ -1,7 +1,5 @@
 """The bundle stage: the folder that goes into the app."""
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from pocketvlm.project import Project
 from pocketvlm.workspace import (
     Row,
     atomic_folder,
+    link,
     read_json,
     sha256_file,
     write_json,
@@ -66,14 +65,6 @@ def measured(project: Project, files: tuple[Path, Path]) -> Row:
             "they are now, or another contract: run `pocketvlm validate` again"
         )
     return metrics
-
-
-def link(source: Path, target: Path) -> None:
-    """The same bytes without a second copy where the file system can."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -77,11 +77,11 @@ def demo_config(url: str, seed: int) -> Config:
             "connector": True,  # a tower this small does not suffice as it is
             "mirror": True,  # nothing in nature depends on left and right
             "dropout": 0.0,  # mirrored pictures do its work, and cost no time
-            "epochs": 6,
+            "epochs": 10,
             "learning_rate": 2e-3,
             "batch": 16,
             "accumulation": 1,
-            "patience": 6,
+            "patience": 10,
             "seed": seed,
         },
         "validate": {"truth": "known", "truth_file": TRUTH},

@@ -9,7 +9,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketvlm.workspace import Row, fingerprint, sha256_json
+from pocketvlm.workspace import Row, fingerprint, names_and_sizes, sha256_json
 
 if TYPE_CHECKING:  # the command line shows its help without loading the configuration's models
     from pocketvlm.project import Project
@@ -46,7 +46,7 @@ class Stage:
         if self.name == "train" and local.is_dir():
             state["the base's files"] = fingerprint(local)
         if self.name in ("train", "validate"):
-            state["dataset/images"] = _sizes(root / "dataset" / "images")
+            state["dataset/images"] = names_and_sizes(root / "dataset" / "images")
         if self.name in ("validate", "bundle"):
             state["the llama.cpp build"] = _runtime()
         if self.name == "validate" and project.config.validate_.truth_file:
@@ -58,7 +58,7 @@ class Stage:
         root = project.workspace.root
         results: Row = {path: fingerprint(root / path) for path in self.outputs}
         if self.name == "prepare":
-            results["dataset/images"] = _sizes(root / "dataset" / "images")
+            results["dataset/images"] = names_and_sizes(root / "dataset" / "images")
         return results
 
 
@@ -137,14 +137,6 @@ ROOMS = {
     "bundle": "bundle",
 }
 """Which room does a stage's work."""
-
-
-def _sizes(folder: Path) -> str | None:
-    """Names and sizes of a folder's pictures: enough to see that bitmaps were altered, without
-    reading them. No times: a workspace may be copied to another machine."""
-    if not folder.is_dir():
-        return None
-    return sha256_json(sorted([path.name, path.stat().st_size] for path in folder.iterdir()))
 
 
 def _runtime() -> str | None:

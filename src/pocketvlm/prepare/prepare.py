@@ -1,7 +1,5 @@
 """Device bitmaps and the three splits; the split depends on the hash of the picture alone."""
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 from pocketvlm.base import BaseUnreachable, check_labels
-from pocketvlm.contract import open_picture
+from pocketvlm.contract import BROKEN, open_picture
 from pocketvlm.errors import PocketError
 from pocketvlm.prepare.card import dataset_card
 from pocketvlm.prepare.source import UNASKED, Labelled, Rejected, labelled_pictures
 from pocketvlm.progress import say, track
 from pocketvlm.project import CONTRACT, Project
-from pocketvlm.workspace import Row, atomic_folder, read_json, write_rows, write_text
+from pocketvlm.workspace import Row, atomic_folder, link, read_json, write_rows, write_text
 
 SPLITS = ("train", "val", "test")
 THIN = 10
@@ -79,8 +77,8 @@ def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict
 
     def write(item: Labelled) -> str | None:
         target = folder / item.image
-        if same and (old / item.image).is_file():
-            _link(old / item.image, target)
+        if same and is_sound(old / item.image, project.contract.side):
+            link(old / item.image, target)
             return None
         try:
             bitmap = project.contract.bitmap(open_picture(item.path))
@@ -97,11 +95,14 @@ def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict
         }
 
 
-def _link(source: Path, target: Path) -> None:
+def is_sound(path: Path, side: int) -> bool:
+    """Whether a bitmap made before can be taken again: it decodes, and has the device's side."""
     try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
+        with Image.open(path) as bitmap:
+            bitmap.load()
+            return bitmap.size == (side, side)
+    except BROKEN:
+        return False
 
 
 def _by_split(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:

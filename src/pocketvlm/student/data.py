@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
@@ -19,7 +18,7 @@ IGNORED = -100
 """Label of positions without loss (torch's cross entropy)."""
 
 
-class Split(Dataset[tuple[Bitmap, str]]):
+class Split:
     """Bitmaps and labels of one split; only paths and labels are kept in memory."""
 
     def __init__(self, project: Project, name: str) -> None:

@@ -31,9 +31,9 @@ class Lessons(Dataset[tuple[Tensor, str]]):
         dtype = student.model.dtype
         path = folder / f"features-{split.name}.{str(dtype).removeprefix('torch.')}"
         shape = (len(split), self.views, *self._shape(student))
-        if not path.is_file():
-            self._write(student, split, path, shape)
         size = torch.Size(shape).numel()
+        if not path.is_file() or path.stat().st_size != size * dtype.itemsize:
+            self._write(student, split, path, size * dtype.itemsize)
         self.features = torch.from_file(str(path), size=size, dtype=dtype).view(shape)
 
     def __len__(self) -> int:
@@ -50,11 +50,10 @@ class Lessons(Dataset[tuple[Tensor, str]]):
         vision = config.vision_config
         return (side // vision.patch_size) ** 2, vision.hidden_size
 
-    def _write(
-        self, student: Student, split: Split, path: Path, shape: tuple[int, int, int, int]
-    ) -> None:
-        needed = torch.Size(shape).numel() * student.model.dtype.itemsize
+    def _write(self, student: Student, split: Split, path: Path, needed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*"):  # by a look that was killed
+            left.unlink()
         free = shutil.disk_usage(path.parent).free
         if needed > free:
             raise PocketError(
@@ -76,4 +75,4 @@ class Lessons(Dataset[tuple[Tensor, str]]):
                 bitmaps = [view for bitmap in bitmaps for view in (bitmap, bitmap[:, ::-1])]
             states = tower_states(student.model, pixel_values(bitmaps).to(student.model.device))
             features = student.model.model.connector(states) if self.connected else states
-            file.write(features.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+            file.write(features.contiguous().cpu().view(torch.uint8).numpy().data)

@@ -1,7 +1,7 @@
 """What happened during training: told while it runs, kept as JSON and as a plot."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Reporter(TrainerCallback):
         self.labels = labels
         self.progress: Progress = progress_bar()
         self.task: TaskID | None = None
+        self.asked = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -53,6 +54,19 @@ class Reporter(TrainerCallback):
         _check_finite(loss, state)
         self.progress.update(self.task, note=f"loss {loss:.3f}")
 
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Sized = (),
+        **_: Any,
+    ) -> None:
+        """Show how far the asking about val is."""
+        assert self.task is not None
+        self.asked += 1
+        self.progress.update(self.task, note=f"val {self.asked}/{len(eval_dataloader)}")
+
     def on_evaluate(
         self,
         args: TrainingArguments,
@@ -62,6 +76,7 @@ class Reporter(TrainerCallback):
         **_: Any,
     ) -> None:
         """One line an epoch; PocketError when the loss is not finite."""
+        self.asked = 0
         if metrics:
             _check_finite(metrics["eval_loss"], state)
             say(

@@ -23,7 +23,15 @@ from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import embed
 from pocketvlm.student.load import load_model, training_dtype
 from pocketvlm.student.student import BATCH, Student
-from pocketvlm.workspace import Row, atomic_folder, fingerprint, read_json, sha256_json, write_json
+from pocketvlm.workspace import (
+    Row,
+    atomic_folder,
+    fingerprint,
+    names_and_sizes,
+    read_json,
+    sha256_json,
+    write_json,
+)
 
 TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
@@ -90,11 +98,13 @@ class StudentTrainer(Trainer):
         self.model.eval()
         lessons: Lessons = self.eval_dataset
         loss, answers = 0.0, list[str]()
-        for batch in self.get_eval_dataloader():
+        self.callback_handler.eval_dataloader = self.get_eval_dataloader()
+        for batch in self.callback_handler.eval_dataloader:
             inputs = self._prepare_inputs(batch)
             features = self.connected(lessons, inputs)
             loss += float(self.tail_loss(self.model, inputs, features)) * len(features)
             answers += self.student.answer(features)
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
         right = [a.strip() == label for a, label in zip(answers, lessons.labels, strict=True)]
         metrics = {"eval_loss": loss / len(right), "eval_accuracy": sum(right) / len(right)}
         if any(self.confident):
@@ -200,6 +210,7 @@ def _checkpoints(project: Project, base: Row) -> Path:
     key = sha256_json(
         [base, project.config.train.model_dump(), project.contract.hash]
         + [fingerprint(project.workspace.split(name)) for name in ("train", "val")]
+        + [names_and_sizes(project.workspace.dataset / "images")]
     )[:16]
     for other in root.glob("*"):
         if other.name != key:
