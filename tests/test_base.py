@@ -31,11 +31,18 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_local_base_is_known_by_its_weights(tmp_path: Path, base: Path) -> None:
+def test_a_local_base_is_known_by_its_files(tmp_path: Path, base: Path) -> None:
     found = find_base(project(tmp_path, "base"))
     assert found.folder == base
-    weights = {"model.safetensors": sha256_file(base / "model.safetensors")}
-    assert found.record == {"model": "base", "revision": None, "sha256": weights}
+    names = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    hashes = {name: sha256_file(base / name) for name in names}
+    assert found.record == {"model": "base", "revision": None, "sha256": hashes}
+
+
+def test_a_tokenizer_that_was_cut_short_is_named(tmp_path: Path, base: Path) -> None:
+    (base / "tokenizer.json").write_text("{")
+    with pytest.raises(PocketError, match=r"tokenizer\.json is no tokenizer"):
+        load_tokenizer(base)
 
 
 def test_a_name_that_is_neither_folder_nor_hub_id(tmp_path: Path) -> None:

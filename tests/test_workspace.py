@@ -210,3 +210,23 @@ def test_a_files_fingerprint_is_its_sha256(tmp_path: Path) -> None:
 def test_the_order_of_keys_does_not_change_a_hash() -> None:
     assert sha256_json({"a": 1, "b": [1, 2]}) == sha256_json({"b": [1, 2], "a": 1})
     assert sha256_json([1, 2]) != sha256_json([2, 1])
+
+
+def test_a_linked_folder_stays_a_link(tmp_path: Path) -> None:
+    """Large folders are moved to a larger disk and linked."""
+    (tmp_path / "disk" / "merged").mkdir(parents=True)
+    link = tmp_path / "merged"
+    link.symlink_to(tmp_path / "disk" / "merged")
+    for text in ("first", "second"):
+        with atomic_folder(link) as folder:
+            (folder / "file").write_text(text)
+        assert link.is_symlink()
+        assert (tmp_path / "disk" / "merged" / "file").read_text() == text
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".merged.abc").mkdir()
+    (tmp_path / ".merged.abc" / "half").write_bytes(b"half")
+    with atomic_folder(tmp_path / "merged"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]

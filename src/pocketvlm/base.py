@@ -28,7 +28,7 @@ class Base:
 
     folder: Path
     record: Row
-    """`model`, `revision`, and `commit` (hub) or `sha256` of the weights (local folder)."""
+    """`model`, `revision`, and `commit` (hub) or `sha256` of the files (local folder)."""
 
 
 def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
@@ -40,8 +40,9 @@ def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
     base = project.config.base
     local = project.path(Path(base.model))
     if local.is_dir():
-        weights = {path.name: fingerprint(path) for path in sorted(local.glob("*.safetensors"))}
-        return Base(local, {"model": base.model, "revision": None, "sha256": weights})
+        found = sorted(path for pattern in MODEL_FILES for path in local.glob(pattern))
+        hashes = {path.name: fingerprint(path) for path in found}
+        return Base(local, {"model": base.model, "revision": None, "sha256": hashes})
     wanted = {"model": base.model, "revision": base.revision}
     commit = _known_commit(project, wanted)
     folder = _download(base.model, commit or base.revision, files, local)
@@ -91,7 +92,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise PocketError(f"{path} does not exist: {folder} is no complete model folder")
-    tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise PocketError(f"{path} is no tokenizer ({error}): copy it again") from None
     for token in (IMAGE, END):
         if tokenizer.token_to_id(token) is None:
             raise PocketError(f"{path} has no token {token}: it is not SmolVLM's tokenizer")

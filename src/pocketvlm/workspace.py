@@ -124,11 +124,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it replaces `path` when the block succeeds."""
+    """Give a temporary folder beside `path`; it replaces `path` when the block succeeds.
+
+    What a killed run left beside it is removed: one run at a time writes a folder."""
+    path = path.resolve()  # a link to a larger disk stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():  # killed between the two renames
         old.rename(path)
+    for left in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield partial

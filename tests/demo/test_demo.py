@@ -6,7 +6,7 @@ import pytest
 
 from pocketvlm.demo.demo import BASE, TRUTH, demo_config, draw
 from pocketvlm.errors import ConfigError
-from pocketvlm.workspace import read_rows
+from pocketvlm.workspace import read_rows, write_text
 
 
 def test_scenes_are_drawn_once(tmp_path: Path) -> None:
@@ -21,6 +21,21 @@ def test_other_scenes_need_another_folder(tmp_path: Path) -> None:
     draw(tmp_path, 0, 10)
     with pytest.raises(ConfigError, match="another --folder"):
         draw(tmp_path, 1, 10)
+
+
+@pytest.mark.parametrize("name", ["pictures/mine.jpg", "pocketvlm.yaml"])
+def test_nothing_of_the_users_is_written_over(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "mine")
+    with pytest.raises(ConfigError, match="not the demo's: give another --folder"):
+        draw(tmp_path, 0, 10)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_drawing_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    draw(tmp_path, 0, 10)
+    (tmp_path / TRUTH).unlink()
+    draw(tmp_path, 0, 10)
+    assert len(list(read_rows(tmp_path / TRUTH))) == 10
 
 
 def test_the_base_is_small_and_in_the_package() -> None:

@@ -40,6 +40,18 @@ def test_every_type_is_written(pristine: Path, tmp_path: Path, keys: Keys) -> No
     assert names == ["mmproj-F16.gguf", "mmproj-Q8_0.gguf", "model-F16.gguf", "model-Q8_0.gguf"]
 
 
+def test_files_of_other_types_do_not_stay_behind(pristine: Path, tmp_path: Path) -> None:
+    """They would be an older model's, and `predict` might ask them."""
+    made = project(tmp_path, "F16")
+    shutil.copytree(pristine, made.workspace.merged)
+    made.workspace.gguf.mkdir()
+    for name in ("model-Q8_0.gguf", "mmproj-Q8_0.gguf", ".model-F16.gguf.killed", "notes.txt"):
+        (made.workspace.gguf / name).write_bytes(b"old")
+    convert(made)
+    names = sorted(path.name for path in made.workspace.gguf.iterdir())
+    assert names == ["mmproj-F16.gguf", "model-F16.gguf", "notes.txt"]
+
+
 def test_a_failure_leaves_the_former_file(
     model: Path, tmp_path: Path, change_tensors: ChangeTensors
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pocketvlm.config import parse_config
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
 from pocketvlm.pipeline import STAGES, Stage, execute, run, stages, why
-from pocketvlm.pipeline.run import check_makers, select
+from pocketvlm.pipeline.run import check_makers, one_at_a_time, select
 from pocketvlm.pipeline.stages import ROOMS
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
@@ -167,6 +167,23 @@ def test_a_setting_redoes_what_depends_on_it(
     other = changed(project, **sections)
     redone = {stage.name for stage in STAGES if "changed" in str(why(other, stage))}
     assert redone == again
+
+
+def test_two_runs_in_one_folder_are_one_too_many(project: Project) -> None:
+    with one_at_a_time(project), pytest.raises(PocketError, match="another pocketvlm is at work"):
+        execute(project, COLLECT)
+    assert execute(project, COLLECT)["pictures"] == 3
+
+
+def test_other_pictures_of_a_custom_dataset_are_a_reason(project: Project) -> None:
+    prepare = next(stage for stage in STAGES if stage.name == "prepare")
+    custom = changed(project, prepare={"custom": "pictures/labels.jsonl"})
+    file = project.workspace.root / "pictures" / "labels.jsonl"
+    write_text(file, '{"image_path": "0.png", "label": "water"}')
+    made(custom, "prepare")
+    assert "changed" not in str(why(custom, prepare))
+    (file.parent / "0.png").write_bytes((file.parent / "1.png").read_bytes())
+    assert why(custom, prepare) == "again, because custom pictures changed"
 
 
 def test_a_custom_dataset_enters_at_prepare(project: Project) -> None:

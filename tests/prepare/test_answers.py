@@ -102,7 +102,7 @@ def test_nothing_left_is_an_error_and_keeps_the_former_dataset(tmp_path: Path, b
     before = everything(project)
     for row in rows:
         (project.workspace.originals / row["file"]).unlink()
-    (project.workspace.dataset / "contract.json").unlink()
+    (project.workspace.dataset / "bitmaps.json").unlink()
     with pytest.raises(PocketError, match=r"nothing is left of 3 labelled pictures: 3 cannot be"):
         prepare(project)
     assert everything(project) == before
@@ -132,6 +132,20 @@ def test_a_damaged_bitmap_is_made_again(tmp_path: Path, base: Path) -> None:
     image.write_bytes(sound[:300])
     prepare(project)
     assert image.read_bytes() == sound
+    Image.new("RGB", (64, 64), "magenta").save(image)
+    prepare(project)
+    assert image.read_bytes() == sound
+
+
+def test_a_dataset_of_the_users_own_is_not_replaced(tmp_path: Path, base: Path) -> None:
+    project = configured(tmp_path, base)
+    answered(project, collected(project, 1)[0])
+    mine = project.workspace.split("train")
+    mine.parent.mkdir()
+    mine.write_text("{}")
+    with pytest.raises(ConfigError, match="run --from train"):
+        prepare(project)
+    assert mine.read_text() == "{}"
 
 
 def test_another_contract_makes_new_bitmaps(tmp_path: Path, base: Path) -> None:

@@ -1,6 +1,7 @@
 """An interrupted training goes on from its last epoch."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from transformers import TrainerState
 
 from pocketvlm.base import find_base
 from pocketvlm.student import train
-from pocketvlm.student.train import _checkpoints
+from pocketvlm.student.history import Reporter
+from pocketvlm.student.train import _checkpoints, discard
 from pocketvlm.workspace import Row, read_json
 from tests.student.conftest import make_project
 
@@ -56,6 +59,45 @@ def test_a_half_written_checkpoint_is_thrown_away(tmp_path: Path, tiny_base: Pat
     torn.mkdir(parents=True)
     (torn / "optimizer.pt").write_bytes(b"torn")
     assert train(project)["epochs"] == 1
+
+
+def test_a_kill_while_checkpoints_are_deleted_leaves_none_to_go_on_from(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    whole = _checkpoints(project, find_base(project).record) / "checkpoint-3"
+    whole.mkdir(parents=True)
+    (whole / "trainer_state.json").write_text("{}")
+
+    def killed(folder: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            discard(whole.parent)
+    assert train(project)["epochs"] == 1
+    assert not list((tmp_path / "state" / "checkpoints").iterdir())
+
+
+def test_the_count_to_an_early_stop_survives(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is learnt at this rate: two epochs without a better one end it after three."""
+    project = make_project(tmp_path, tiny_base, epochs=8, patience=2, learning_rate=1e-12)
+
+    def interrupted(
+        _: Reporter, args: object, state: TrainerState, *__: object, **___: object
+    ) -> None:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "on_evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(project)
+    assert train(project)["epochs"] == 3
 
 
 def _trained(root: Path, base: Path) -> Row:

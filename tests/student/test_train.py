@@ -1,9 +1,11 @@
 """Training: it learns, it resumes, it says what is wrong."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from pocketvlm.errors import PocketError
@@ -11,6 +13,7 @@ from pocketvlm.project import Project
 from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.history import record, warnings
+from pocketvlm.student.load import told_if_full
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import read_json, read_rows, write_json, write_rows
 from tests.student.conftest import make_project
@@ -99,6 +102,40 @@ def test_nor_is_one_hidden_in_a_short_training(
         write_rows(project.workspace.split("val"), [])
     with pytest.raises(PocketError, match=r"train\.learning_rate"):
         train(project)
+
+
+def test_an_only_step_teaches(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1, batch=24)
+    train(project)
+    history = read_json(project.workspace.adapter / "history.json")
+    assert [row["rate"] for row in history["train"]] == [5e-3]
+    assert merge(project)["adapter_effect"] > 1e-4
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_adapter_is_named(tmp_path: Path, tiny_base: Path, name: str) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    train(project)
+    file = project.workspace.adapter / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(PocketError, match="train again"):
+        merge(project)
+
+
+def test_a_damaged_base_is_named(tmp_path: Path, tiny_base: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(PocketError, match="does not load as a SmolVLM"):
+        train(make_project(tmp_path, base, epochs=1))
+
+
+@pytest.mark.parametrize(
+    "error", [SafetensorError("No space left"), RuntimeError("inline_container")]
+)
+def test_a_full_disk_is_told(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(PocketError, match="the disk is full"), told_if_full(tmp_path):
+        raise error
 
 
 def test_a_dataset_of_another_contract_is_refused(project: Project) -> None:

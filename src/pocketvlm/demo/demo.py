@@ -55,16 +55,21 @@ def attempt(project: Project) -> GateMissed | None:
 
 
 def draw(folder: Path, seed: int, pictures: int) -> None:
-    """Draw the scenes unless these are here already; ConfigError when others are."""
+    """Draw the scenes unless these are here already; ConfigError when others are, or anything
+    that the demo would write over."""
     wanted = {"seed": seed, "pictures": pictures}
     record = folder / "scenes.json"
     if not record.is_file():
-        write_scenes(folder / "pictures", folder / TRUTH, pictures, seed)
+        for name in ("pictures", "pocketvlm.yaml"):
+            if (folder / name).exists():
+                raise ConfigError(f"{folder / name} is not the demo's: give another --folder")
         write_json(record, wanted)
     elif read_json(record) != wanted:
         raise ConfigError(f"{folder} holds a demo of other scenes: give another --folder")
-    else:
+    if (folder / TRUTH).is_file():  # written last
         say("scenes: already drawn")
+    else:
+        write_scenes(folder / "pictures", folder / TRUTH, pictures, seed)
 
 
 def demo_config(url: str, seed: int) -> Config:

@@ -21,11 +21,13 @@ def convert(project: Project) -> Row:
     project.check_contract(merged)
     contract = project.contract.hash
     types: Row = {}
+    written: set[Path] = set()
     for type in project.config.convert.types:
         start = monotonic()
         text, vision = space.text_gguf(type), space.vision_gguf(type)
         kept = export_text(merged, text, type, contract)
         kept += export_vision(merged, vision, type, side, contract)
+        written |= {text, vision}
         if kept:
             say(f"{type}: {len(kept)} tensors stay F16 (rows no multiple of 32), first {kept[0]}")
         types[type] = {
@@ -34,7 +36,15 @@ def convert(project: Project) -> Row:
             "seconds": round(monotonic() - start, 2),
             "kept_f16": kept,
         }
+    _remove_others(space.gguf, written)
     return {"contract": contract, "vision_size": side, "types": types}
+
+
+def _remove_others(folder: Path, written: set[Path]) -> None:
+    """Files of types no longer wanted are of an older model; hidden ones are a killed run's."""
+    for pattern in ("model-*.gguf", "mmproj-*.gguf", ".m*.gguf.*"):
+        for path in {*folder.glob(pattern)} - written:
+            path.unlink()
 
 
 def _mib(path: Path) -> float:

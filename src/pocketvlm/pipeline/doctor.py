@@ -50,7 +50,7 @@ def examine(project: Project) -> tuple[Row, list[PocketError]]:
         "contract": project.contract.hash,
     }
     problems: list[PocketError] = []
-    for check in (_runtime, _base, _pictures, _teacher, _disk):
+    for check in (_runtime, _base, _pictures, _teacher, _truth, _disk):
         try:
             facts |= check(project)
         except PocketError as problem:
@@ -104,6 +104,14 @@ def _teacher(project: Project) -> Row:
         )
     found = f"found as {settings.api_key_env}" if key else "none, not needed on this machine"
     return {"teacher": f"{settings.model} at {settings.base_url}", "key": found}
+
+
+def _truth(project: Project) -> Row:
+    """What accuracy is measured against: found missing only after training, it would be late."""
+    file = project.config.validate_.truth_file
+    if file and not project.path(file).is_file():
+        raise ConfigError(f"validate.truth_file: {project.path(file)} does not exist")
+    return {"truth": project.config.validate_.truth}
 
 
 def _disk(project: Project) -> Row:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
 from pocketvlm.pipeline.stages import STAGES, Stage
@@ -81,8 +84,7 @@ def check_makers(project: Project, stage: Stage) -> None:
     would measure or pack yesterday's model without a word. What no stage made is taken as it is."""
     for maker in STAGES[: STAGES.index(stage)]:
         path = project.workspace.manifest(maker.name)
-        read = {*maker.outputs} & {*stage.inputs}
-        if maker.name in ADDING or not read or not path.is_file():
+        if maker.name in ADDING or not path.is_file():
             continue
         if changed := _changed(project, maker, read_json(path)):
             raise PocketError(
@@ -100,13 +102,14 @@ def alone(project: Project, stage: Stage) -> Row:
 def execute(project: Project, stage: Stage) -> Row:
     """Run one stage and write its manifest; a missed gate is recorded before it is raised."""
     started = time.monotonic()
-    state = stage.state(project)
     gate: GateMissed | None = None
-    _log(project, stage, "started")
-    try:
-        figures = stage.run(project)
-    except GateMissed as error:
-        gate, figures = error, error.figures
+    with one_at_a_time(project):
+        state = stage.state(project)
+        _log(project, stage, "started")
+        try:
+            figures = stage.run(project)
+        except GateMissed as error:
+            gate, figures = error, error.figures
     seconds = round(time.monotonic() - started, 1)
     manifest = {
         "stage": stage.name,
@@ -123,6 +126,21 @@ def execute(project: Project, stage: Stage) -> Row:
     if gate:
         raise gate
     return figures
+
+
+@contextmanager
+def one_at_a_time(project: Project) -> Iterator[None]:
+    """Two runs in one folder would pay for each answer twice and write over each other; the lock
+    ends with the process, however it ends."""
+    path = project.workspace.root / "state" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise PocketError(
+            f"another pocketvlm is at work in {project.workspace.root}: wait for it, or stop it"
+        ) from None
 
 
 def _log(project: Project, stage: Stage, event: str, seconds: float | None = None) -> None:

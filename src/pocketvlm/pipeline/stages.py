@@ -41,7 +41,9 @@ class Stage:
         if self.name == "collect":
             state["pictures"] = _listing(project.path(project.config.collect.folder))
         if self.name == "prepare" and project.config.prepare.custom:
-            state["custom"] = fingerprint(project.path(project.config.prepare.custom))
+            custom = project.path(project.config.prepare.custom)
+            state["custom"] = fingerprint(custom)
+            state["custom pictures"] = _custom_pictures(custom)
         local = project.path(Path(project.config.base.model))
         if self.name == "train" and local.is_dir():
             state["the base's files"] = fingerprint(local)
@@ -137,6 +139,17 @@ ROOMS = {
     "bundle": "bundle",
 }
 """Which room does a stage's work."""
+
+
+def _custom_pictures(custom: Path) -> str | None:
+    """Sizes and times of the pictures that a custom dataset names."""
+    from pocketvlm.prepare.source import read_any_json
+
+    if not custom.is_file():
+        return None
+    paths = (custom.parent / str(row.get("image_path")) for row in read_any_json(custom))
+    facts = [path.stat() for path in paths if path.is_file()]
+    return sha256_json([[fact.st_size, fact.st_mtime_ns] for fact in facts])
 
 
 def _runtime() -> str | None:

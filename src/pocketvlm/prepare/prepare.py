@@ -8,15 +8,28 @@ from pathlib import Path
 from PIL import Image
 
 from pocketvlm.base import BaseUnreachable, check_labels
-from pocketvlm.contract import BROKEN, open_picture
-from pocketvlm.errors import PocketError
+from pocketvlm.contract import open_picture
+from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.prepare.card import dataset_card
 from pocketvlm.prepare.source import UNASKED, Labelled, Rejected, labelled_pictures
 from pocketvlm.progress import say, track
 from pocketvlm.project import CONTRACT, Project
-from pocketvlm.workspace import Row, atomic_folder, link, read_json, write_rows, write_text
+from pocketvlm.workspace import (
+    Row,
+    atomic_folder,
+    fingerprint,
+    link,
+    read_json,
+    sha256_file,
+    write_json,
+    write_rows,
+    write_text,
+)
 
 SPLITS = ("train", "val", "test")
+CHECKSUMS = "bitmaps.json"
+"""SHA-256 of every bitmap, by its name."""
+
 THIN = 10
 """Fewer pictures of a label in train than this are worth a word."""
 
@@ -33,6 +46,7 @@ def split_of(picture_id: str) -> str:
 
 def prepare(project: Project) -> Row:
     """Write dataset/ anew; unchanged bitmaps are linked from the one before."""
+    check_own(project.workspace.dataset)
     try:
         check_labels(project)
     except BaseUnreachable:
@@ -57,11 +71,22 @@ def prepare(project: Project) -> Row:
         skipped = [item.row() for item in rejected] + list(broken.values())
         write_rows(folder / "skipped.jsonl", skipped)
         project.record_contract(folder)
+        images = [item.image for item in kept]
+        write_json(folder / CHECKSUMS, {image: sha256_file(folder / image) for image in images})
         figures = _figures(project, splits, unsure, skipped)
         write_text(folder / "README.md", dataset_card(project, figures))
     for note in figures["notes"]:
         say(f"  {note}")
     return figures
+
+
+def check_own(dataset: Path) -> None:
+    """ConfigError when a dataset lies there that `prepare` did not make and would replace."""
+    if (dataset / "train.jsonl").is_file() and not (dataset / CONTRACT).is_file():
+        raise ConfigError(
+            f"{dataset} was not made by prepare, which would replace it: use it with `pocketvlm "
+            "run --from train`, or move it away"
+        )
 
 
 def wanted(item: Labelled, min_confidence: float) -> bool:
@@ -72,12 +97,11 @@ def wanted(item: Labelled, min_confidence: float) -> bool:
 def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict[str, Row]:
     """Write every picture as the device's bitmap (PNG); those that cannot be read, by id."""
     old = project.workspace.dataset
-    record = old / CONTRACT
-    same = record.is_file() and read_json(record).get("hash") == project.contract.hash
+    known = made_before(project)
 
     def write(item: Labelled) -> str | None:
         target = folder / item.image
-        if same and is_sound(old / item.image, project.contract.side):
+        if known.get(item.image) == fingerprint(old / item.image) is not None:
             link(old / item.image, target)
             return None
         try:
@@ -95,14 +119,15 @@ def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict
         }
 
 
-def is_sound(path: Path, side: int) -> bool:
-    """Whether a bitmap made before can be taken again: it decodes, and has the device's side."""
-    try:
-        with Image.open(path) as bitmap:
-            bitmap.load()
-            return bitmap.size == (side, side)
-    except BROKEN:
-        return False
+def made_before(project: Project) -> dict[str, str]:
+    """The SHA-256 of each bitmap that was made under the present contract, by its name: one that
+    still has it is taken again, one that was damaged or altered since is made anew."""
+    old = project.workspace.dataset
+    same = (old / CONTRACT).is_file() and read_json(old / CONTRACT).get("hash")
+    if same != project.contract.hash or not (old / CHECKSUMS).is_file():
+        return {}
+    known: dict[str, str] = read_json(old / CHECKSUMS)
+    return known
 
 
 def _by_split(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:

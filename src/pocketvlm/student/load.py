@@ -1,10 +1,13 @@
 """Loading the student: the base from a hub or a folder, then as base, adapter or merged model."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -36,7 +39,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> SmolVLMForConditionalGenerat
         model: SmolVLMForConditionalGeneration = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise PocketError(f"{folder} does not load as a SmolVLM: {error}") from None
     return model.to(device()).eval()
 
@@ -70,8 +73,27 @@ def load_adapter(project: Project) -> Student:
     check_adapter(project)
     student = load_base(project)
     adapter = project.workspace.adapter
-    peft = PeftModel.from_pretrained(student.model, str(adapter))
+    peft = attach(student.model, adapter)
     return Student(peft.base_model.model.eval(), student.tokenizer, project.contract)
+
+
+def attach(model: SmolVLMForConditionalGeneration, adapter: Path) -> PeftModel:
+    """The adapter beside the model; PocketError when its files are damaged."""
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise PocketError(f"{adapter} does not load ({error}): train again") from None
+
+
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """PocketError when torch or safetensors cannot write; theirs are no OSErrors."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+            raise
+        raise PocketError(f"{folder} cannot be written, the disk is full: make room") from None
 
 
 def check_adapter(project: Project) -> None:

@@ -3,7 +3,6 @@
 import shutil
 from typing import cast
 
-from peft import PeftModel
 from transformers import GenerationConfig, SmolVLMForConditionalGeneration
 
 from pocketvlm.base import find_base
@@ -12,7 +11,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.progress import bar, say
 from pocketvlm.project import Project
 from pocketvlm.student.data import Split
-from pocketvlm.student.load import check_adapter, load_base
+from pocketvlm.student.load import attach, check_adapter, load_base, told_if_full
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import Row, atomic_folder
 
@@ -32,7 +31,7 @@ def merge(project: Project) -> Row:
         sample = _sample(project)
         before = base.logits(sample)
         advance("adapter")
-        peft = PeftModel.from_pretrained(base.model, str(adapter)).eval()
+        peft = attach(base.model, adapter).eval()
         adapted = Student(peft.base_model.model, base.tokenizer, base.contract).logits(sample)
         advance("merged model")
         model = cast(SmolVLMForConditionalGeneration, peft.merge_and_unload())
@@ -62,7 +61,8 @@ def save(project: Project, student: Student) -> None:
     )
     base = find_base(project).folder
     with atomic_folder(project.workspace.merged) as folder:
-        model.save_pretrained(folder)
+        with told_if_full(folder):
+            model.save_pretrained(folder)
         for name in TOKENIZER_COPIES:
             if (base / name).is_file():
                 shutil.copyfile(base / name, folder / name)

@@ -1,5 +1,6 @@
 """LoRA on the text model, through transformers' Trainer: resumable, best epoch kept."""
 
+import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,7 @@ from pocketvlm.student import history
 from pocketvlm.student.data import IGNORED, Collator, Split
 from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import embed
-from pocketvlm.student.load import load_model, training_dtype
+from pocketvlm.student.load import load_model, told_if_full, training_dtype
 from pocketvlm.student.student import BATCH, Student
 from pocketvlm.workspace import (
     Row,
@@ -141,7 +142,7 @@ def train(project: Project) -> Row:
         student,
         val.confident,
         model=model,
-        args=arguments(config, checkpoints, validated=len(val) > 0),
+        args=arguments(config, checkpoints, len(shown), validated=len(val) > 0),
         train_dataset=Lessons(student, shown, checkpoints, config),
         eval_dataset=Lessons(student, val, checkpoints, config) if len(val) else None,
         data_collator=Collator(student),
@@ -156,7 +157,7 @@ def train(project: Project) -> Row:
     for warning in record["warnings"]:
         say(f"WARNING: {warning}")
     _save(model, project, origin.record, record)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    discard(checkpoints)
     return _figures(model, record, len(shown), len(val))
 
 
@@ -167,18 +168,25 @@ def _train(trainer: Trainer, reporter: history.Reporter, checkpoints: Path) -> T
         try:
             read_json(folder / "trainer_state.json")
         except PocketError:
-            shutil.rmtree(folder)
+            discard(folder)
     before = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     if before:
         say(f"Going on from {Path(before).name} of an interrupted training.")
     try:
-        return trainer.train(resume_from_checkpoint=before)
+        with told_if_full(checkpoints):
+            return trainer.train(resume_from_checkpoint=before)
     finally:
         reporter.progress.stop()
 
 
-def arguments(config: Train, checkpoints: Path, validated: bool) -> TrainingArguments:
-    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val."""
+def arguments(
+    config: Train, checkpoints: Path, pictures: int, validated: bool
+) -> TrainingArguments:
+    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val.
+
+    Warm-up steps are rounded down: the Trainer would round up, and teach an only step at rate 0."""
+    batches = math.ceil(pictures / config.batch)
+    steps = math.ceil(batches / config.accumulation) * config.epochs
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch,
@@ -187,12 +195,13 @@ def arguments(config: Train, checkpoints: Path, validated: bool) -> TrainingArgu
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=config.warmup,
+        warmup_steps=int(config.warmup * steps),
         seed=config.seed,
         eval_strategy="epoch" if validated else "no",
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=validated,
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model="eval_accuracy" if validated else None,
         greater_is_better=True if validated else None,
         logging_steps=1,
@@ -213,14 +222,24 @@ def _checkpoints(project: Project, base: Row) -> Path:
         + [names_and_sizes(project.workspace.dataset / "images")]
     )[:16]
     for other in root.glob("*"):
-        if other.name != key:
-            shutil.rmtree(other)
+        if other.is_dir() and other.name != key:
+            discard(other)
     return root / key
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder so that a kill leaves it whole, or under a name nobody goes on from."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(gone)
+        shutil.rmtree(gone)
 
 
 def _save(model: PeftModel, project: Project, base: Row, record: Row) -> None:
     with atomic_folder(project.workspace.adapter) as folder:
-        model.save_pretrained(str(folder))
+        with told_if_full(folder):
+            model.save_pretrained(str(folder))
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card template, never filled
         write_json(folder / RECORD, base | {"contract": project.contract.hash})
         write_json(folder / "history.json", record)
