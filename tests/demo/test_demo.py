@@ -23,10 +23,10 @@ def test_other_scenes_need_another_folder(tmp_path: Path) -> None:
         draw(tmp_path, 1, 10)
 
 
-@pytest.mark.parametrize("name", ["pictures/mine.jpg", "pocketvlm.yaml"])
+@pytest.mark.parametrize("name", ["pictures/mine.jpg", "notes.txt"])
 def test_nothing_of_the_users_is_written_over(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "mine")
-    with pytest.raises(ConfigError, match="not the demo's: give another --folder"):
+    with pytest.raises(ConfigError, match="is not empty and no demo"):
         draw(tmp_path, 0, 10)
     assert (tmp_path / name).read_text() == "mine"
 

@@ -11,7 +11,7 @@ from pocketvlm.pipeline import STAGES, Stage, execute, run, stages, why
 from pocketvlm.pipeline.run import check_makers, one_at_a_time, select
 from pocketvlm.pipeline.stages import ROOMS
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_text
+from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_rows, write_text
 from tests.pipeline.conftest import draw_pictures
 
 COLLECT = STAGES[0]
@@ -179,7 +179,8 @@ def test_other_pictures_of_a_custom_dataset_are_a_reason(project: Project) -> No
     prepare = next(stage for stage in STAGES if stage.name == "prepare")
     custom = changed(project, prepare={"custom": "pictures/labels.jsonl"})
     file = project.workspace.root / "pictures" / "labels.jsonl"
-    write_text(file, '{"image_path": "0.png", "label": "water"}')
+    lines = ({"image_path": path, "label": "water"} for path in ("0.png", "data:" + "x" * 5000))
+    write_rows(file, lines)
     made(custom, "prepare")
     assert "changed" not in str(why(custom, prepare))
     (file.parent / "0.png").write_bytes((file.parent / "1.png").read_bytes())

@@ -60,9 +60,8 @@ def draw(folder: Path, seed: int, pictures: int) -> None:
     wanted = {"seed": seed, "pictures": pictures}
     record = folder / "scenes.json"
     if not record.is_file():
-        for name in ("pictures", "pocketvlm.yaml"):
-            if (folder / name).exists():
-                raise ConfigError(f"{folder / name} is not the demo's: give another --folder")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty and no demo: give another --folder")
         write_json(record, wanted)
     elif read_json(record) != wanted:
         raise ConfigError(f"{folder} holds a demo of other scenes: give another --folder")

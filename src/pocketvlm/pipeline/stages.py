@@ -143,12 +143,12 @@ ROOMS = {
 
 def _custom_pictures(custom: Path) -> str | None:
     """Sizes and times of the pictures that a custom dataset names."""
-    from pocketvlm.prepare.source import read_any_json
+    from pocketvlm.prepare.source import is_file, read_any_json
 
     if not custom.is_file():
         return None
     paths = (custom.parent / str(row.get("image_path")) for row in read_any_json(custom))
-    facts = [path.stat() for path in paths if path.is_file()]
+    facts = [path.stat() for path in paths if is_file(path)]
     return sha256_json([[fact.st_size, fact.st_mtime_ns] for fact in facts])
 
 

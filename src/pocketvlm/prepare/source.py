@@ -115,7 +115,7 @@ def read_line(row: Row, path: Path, labels: tuple[str, ...]) -> Labelled | Rejec
     image, sure = str(row.get("image_path")), row.get("confidence")
     label = row.get("label") or row.get("element")
     picture = path.parent / image
-    if not row.get("image_path") or not _is_file(picture):
+    if not row.get("image_path") or not is_file(picture):
         return Rejected(image, "no file", "image_path is missing or names no file")
     if label not in labels:
         return Rejected(image, "unknown label", f"label {label!r} is not in task.labels")
@@ -145,7 +145,8 @@ def read_any_json(path: Path) -> list[Row]:
     return list(rows)
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a custom dataset's path names a file; it may be no name at all."""
     try:
         return path.is_file()
     except OSError:  # no name of a file at all, such as a data URL

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from pocketvlm.contract import Bitmap
+from pocketvlm.dataset import read_split
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import read_rows
 
 IGNORED = -100
 """Label of positions without loss (torch's cross entropy)."""
@@ -24,13 +24,10 @@ class Split:
     def __init__(self, project: Project, name: str) -> None:
         self.name = name
         folder = project.workspace.dataset
-        lines = list(read_rows(project.workspace.split(name)))
-        self.rows = [
-            (folder / row["image"], str(row.get("label", row.get("element")))) for row in lines
-        ]
-        sure = [row.get("confidence") for row in lines]
+        lines = list(read_split(project, name))
+        self.rows = [(folder / line.image, line.label) for line in lines]
         least = project.config.prepare.min_confidence
-        self.confident = [value is None or value >= least for value in sure]
+        self.confident = [line.confidence is None or line.confidence >= least for line in lines]
         unknown = Counter(label for _, label in self.rows if label not in project.contract.labels)
         if unknown:
             raise PocketError(

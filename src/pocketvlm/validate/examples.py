@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pocketvlm.dataset import Line, read_split
 from pocketvlm.errors import PocketError
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_rows
+from pocketvlm.workspace import read_rows
 
 FALLBACK = ("test", "val", "train")
 """Splits in the order they are tried; anything but test is said loudly."""
@@ -36,7 +37,7 @@ def read_examples(project: Project) -> tuple[str, list[Example]]:
 
     PocketError when there is none, when a label is outside the task or a truth is missing."""
     name, lines = _first_split(project)
-    examples = [_example(project.workspace.dataset, row) for row in lines]
+    examples = [_example(project.workspace.dataset, line) for line in lines]
     truth = project.config.validate_.truth
     if truth == "reviewed":
         examples = [example for example in examples if example.reviewed]
@@ -51,13 +52,13 @@ def read_examples(project: Project) -> tuple[str, list[Example]]:
     return name, examples
 
 
-def _first_split(project: Project) -> tuple[str, list[Row]]:
+def _first_split(project: Project) -> tuple[str, list[Line]]:
     for name in FALLBACK:
-        rows = list(read_rows(project.workspace.split(name)))
-        if rows:
+        lines = list(read_split(project, name))
+        if lines:
             if name != FALLBACK[0]:
                 say(f"WARNING: {fallback_warning(name)}")
-            return name, rows
+            return name, lines
     raise PocketError("the dataset holds no picture: collect more and run `pocketvlm prepare`")
 
 
@@ -70,17 +71,15 @@ def fallback_warning(split: str) -> str:
     )
 
 
-def _example(folder: Path, row: Row) -> Example:
-    label = str(row.get("label", row.get("element")))
-    confidence = row.get("confidence")
+def _example(folder: Path, line: Line) -> Example:
     return Example(
-        id=str(row.get("id", row["image"])),
-        path=folder / row["image"],
-        truth=label,
-        teacher=label,
-        confidence=1.0 if confidence is None else float(confidence),
-        reason=str(row.get("reason") or ""),
-        reviewed=row.get("reviewed") is True,
+        id=line.id or line.image,
+        path=folder / line.image,
+        truth=line.label,
+        teacher=line.label,
+        confidence=1.0 if line.confidence is None else line.confidence,
+        reason=line.reason or "",
+        reviewed=line.reviewed,
     )
 
 
