@@ -26,14 +26,16 @@ from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConf
 from pocketvlm import student
 from pocketvlm.base import encoder, load_tokenizer
 from pocketvlm.config import parse_config
-from pocketvlm.contract import END, IMAGE, Bitmap
+from pocketvlm.contract import END, IMAGE
 from pocketvlm.demo import scenes
 from pocketvlm.export import export_text, export_vision
+from pocketvlm.pictures import Bitmap
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
 from pocketvlm.student.inputs import embed, image_features, pixel_values
 from pocketvlm.student.tiny import tiny_tokenizer
+from pocketvlm.validate.audit import audit, table
 from pocketvlm.workspace import write_rows
 
 PICTURES = 20
@@ -145,12 +147,12 @@ def build_project(root: Path) -> tuple[Project, list[Bitmap]]:
     bitmaps = [project.contract.bitmap(rgb) for rgb in drawn]
     (project.workspace.dataset / "images").mkdir(parents=True)
     rows = []
-    for at, bitmap in enumerate(bitmaps[:LESSONS]):
+    for at, bitmap in enumerate(bitmaps):
         Image.fromarray(bitmap).save(project.workspace.dataset / f"images/{at}.png")
         rows.append({"id": f"{at:064x}", "image": f"images/{at}.png", "label": labels[at % 5]})
-    write_rows(project.workspace.split("train"), rows)
+    write_rows(project.workspace.split("train"), rows[:LESSONS])
     write_rows(project.workspace.split("val"), [])
-    write_rows(project.workspace.split("test"), [])
+    write_rows(project.workspace.split("test"), rows[LESSONS:])
     project.record_contract(project.workspace.dataset)
     return project, bitmaps
 
@@ -206,6 +208,14 @@ def parity(project: Project, bitmaps: list[Bitmap]) -> Iterator[Figure]:
         yield Figure(f"other first tokens on {len(bitmaps)} pictures", other, 0)
 
 
+def audited(project: Project) -> Iterator[Figure]:
+    """The audit at its own thresholds, as a user would run it."""
+    figures = audit(project, PICTURES)
+    say(table(figures))
+    broken = sum(not level["passed"] for level in figures["levels"])
+    yield Figure("audit: levels that differ", broken, 0)
+
+
 def answer(project: Project, bitmap: Bitmap) -> None:
     """One picture through the Q8_0 files, as the phone would."""
     with Runtime(*(path("Q8_0") for path in _files(project))) as runtime:
@@ -230,6 +240,7 @@ def main() -> int:
         figures = [*convert(project)]
         answer(project, bitmaps[0])
         figures += parity(project, bitmaps)
+        figures += audited(project)
     for figure in figures:
         print(figure)
     return 0 if all(figure.met for figure in figures) else 1

@@ -8,9 +8,10 @@ from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
 from pocketvlm.base import RECORD, BaseUnreachable, check_labels, encoder, find_base, load_tokenizer
-from pocketvlm.config import ELEMENTS, parse_config
+from pocketvlm.config import parse_config
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.project import Project
+from pocketvlm.sections import ELEMENTS
 from pocketvlm.workspace import sha256_file, write_json
 
 

@@ -8,8 +8,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pocketvlm.config import ELEMENTS, Config, commented_yaml, load_config, parse_config
+from pocketvlm.config import Config, commented_yaml, load_config, parse_config
 from pocketvlm.errors import ConfigError
+from pocketvlm.sections import ELEMENTS
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"teacher": {"modle": "x"}}, r"teacher\.modle: unknown key; remove it"),

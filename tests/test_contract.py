@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pocketvlm.config import parse_config
-from pocketvlm.contract import RESIZERS, Bitmap, Contract, bilinear
+from pocketvlm.contract import Contract
+from pocketvlm.pictures import RESIZERS, Bitmap, bilinear
 
 METHODS = sorted(RESIZERS)
 sides = st.integers(1, 300)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketvlm.contract import open_picture
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import open_picture
 
 
 def saved(path: Path, picture: Image.Image, **options: Any) -> Path:

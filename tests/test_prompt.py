@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from pocketvlm.config import parse_config
-from pocketvlm.contract import FAKE, Contract
+from pocketvlm.contract import Contract
 from pocketvlm.errors import ConfigError
-
-IMAGE_ID = -1
 
 
 def letters(text: str) -> list[int]:
@@ -26,24 +24,6 @@ def contract(
     task = {"question": question, "labels": dict.fromkeys(labels, "x")}
     device = {"prompt": prompt, "max_new_tokens": tokens}
     return Contract.of(parse_config({"task": task, "device": device}))
-
-
-def test_the_layout_is_the_runtimes() -> None:
-    ids = contract().layout(letters, IMAGE_ID, tile_tokens=16)
-    text = "".join("#" if one == IMAGE_ID else chr(one) for one in ids)
-    tiles = "#" * 16
-    assert text == (
-        f"<fake_token_around_image><row_1_col_1>{tiles}"
-        f"\n\n<fake_token_around_image><global-img>{tiles}"
-        "<fake_token_around_image>\nWhat?\n\nElement:"
-    )
-    assert ids.count(IMAGE_ID) == 32
-
-
-def test_text_before_the_picture_comes_first() -> None:
-    ids = contract(prompt="Look: {marker}{question}").layout(letters, IMAGE_ID, 1)
-    assert ids[:6] == letters("Look: ")
-    assert ids[-len(FAKE) - 5 :] == letters(FAKE + "What?")
 
 
 def test_a_question_that_ends_the_prompt_in_white_space_is_refused() -> None:

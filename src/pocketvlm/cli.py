@@ -132,10 +132,29 @@ def run(
     first: Annotated[str | None, typer.Option("--from", help="First stage.")] = None,
     last: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what is up to date.")] = False,
+    vision_sizes: Annotated[
+        str | None,
+        typer.Option(metavar="SIDE,SIDE", help="Compare sides of bitmap and tower, below sizes/."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run all stages; what is up to date is skipped."""
     from pocketvlm.pipeline import run as run_stages
+
+    if vision_sizes is not None:
+        from pocketvlm.errors import ConfigError
+        from pocketvlm.pipeline.sizes import check_sizes, compare_sizes, read_sides
+
+        if first or last:
+            raise ConfigError("--vision-sizes goes the whole way: leave --from and --until out")
+        compared = compare_sizes(load(config, set_), read_sides(vision_sizes), force)
+        if as_json:
+            show(compared, as_json)
+        else:
+            from pocketvlm.pipeline.sizes_page import table
+
+            print(table(compared))
+        return check_sizes(compared)
 
     with figures_of_a_missed_gate(as_json):
         figures = run_stages(load(config, set_), first, last, force)
@@ -173,11 +192,11 @@ def predict(
     set_: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the shipped files in llama.cpp, as the phone would."""
+    """Ask the bundle in llama.cpp, as the phone would."""
     from pocketvlm.runtime.predict import predict as ask
 
     unread = 0
-    for row in ask(load(config, set_), images):
+    for row in ask(load(config, set_).workspace.bundle, images):
         unread += "error" in row
         if as_json:
             print(json.dumps(row, ensure_ascii=False))
@@ -188,6 +207,73 @@ def predict(
             print(f"{row['image']}: {said} ({row['ms']:.0f} ms)")
     if unread:
         raise typer.Exit(1)
+
+
+@app.command()
+def probe(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    model: Annotated[Path | None, typer.Option(help="A text model's GGUF file.")] = None,
+    mmproj: Annotated[Path | None, typer.Option(help="Its vision file.")] = None,
+    image: Annotated[Path | None, typer.Option(help="The picture that is shown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this llama.cpp really does with a picture: tiles, tokens, pixels, milliseconds."""
+    from pocketvlm.runtime.probe import ask_build, sentences
+
+    alone = config == DEFAULT_CONFIG and not config.is_file() and not set_
+    project = None if alone else load(config, set_)
+    figures = ask_build(project, model, mmproj, image)
+    if as_json:
+        show(figures, as_json)
+    else:
+        print(sentences(figures))
+
+
+@app.command()
+def audit(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="How many pictures.", show_default="audit.pictures")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare torch with llama.cpp level by level, and name the first that differs."""
+    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.validate.audit import audit as compare
+    from pocketvlm.validate.audit import check_audit, table
+
+    project = load(config, set_)
+    with one_at_a_time(project):
+        figures = compare(project, pictures or project.config.audit.pictures)
+    if as_json:
+        show(figures, as_json)
+    else:
+        print(table(figures))
+    check_audit(figures)
+
+
+@app.command()
+def bundle(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", help="Check this bundle instead: checksums and golden pictures."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pack what the app takes, or check a bundle that is there."""
+    from pocketvlm.bundle.check import check_bundle
+    from pocketvlm.pipeline import alone
+
+    with figures_of_a_missed_gate(as_json):
+        if check is not None:
+            figures = check_bundle(check)
+        else:
+            figures = alone(load(config, set_), STAGES[-1])
+    show(figures, as_json)
 
 
 def _command(stage: Stage) -> Callable[..., None]:
@@ -203,5 +289,5 @@ def _command(stage: Stage) -> Callable[..., None]:
     return command
 
 
-for _stage in STAGES:
+for _stage in STAGES[:-1]:  # the last, bundle, has an option of its own
     app.command(_stage.name, help=_stage.help)(_command(_stage))

@@ -1,253 +1,32 @@
-"""The whole configuration: pydantic models of `pocketvlm.yaml`.
+"""The whole configuration: `pocketvlm.yaml` read, overridden, checked and written.
 
 A project is this file and the folder it lies in. An unknown key or a wrong value is a
 `ConfigError` that names the key and the fix.
 """
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from pocketvlm.errors import ConfigError
-
-MARKER = "<__media__>"
-"""llama.cpp's media marker: the runtime puts the picture where it stands (mtmd.h)."""
+from pocketvlm.sections import (
+    Audit,
+    Base,
+    Collect,
+    Convert,
+    Device,
+    Prepare,
+    Section,
+    Task,
+    Teacher,
+    Train,
+    Validate,
+)
 
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What PyYAML raises: ValueError for a date such as 2020-99-99, RecursionError for deep nesting."""
-
-TILE_MULTIPLE = 64
-"""Patch size x scale factor of every SmolVLM: the tower's side is a multiple of it."""
-
-ELEMENTS = {
-    "water": "seas, rivers, lakes, rain, waves; also ice, snow and mist",
-    "land": "rock, soil, sand, deserts, mountains",
-    "fire": "flames, embers, lava",
-    "wood": "trees, forests, branches, leaves and timber",
-    "metal": "vehicles, tools, machines and other things of metal",
-}
-
-
-def plain_word(word: str) -> str:
-    """A label as it is compared with what a teacher says: without case, outer dots and spaces."""
-    return word.strip().strip(".").lower()
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are refused, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Task(Section):
-    """What the student learns: one word per picture, from a closed set."""
-
-    question: str = Field(
-        "Which natural element does this image show: water, land, fire, wood or metal?",
-        description="What the phone asks about every picture.",
-    )
-    labels: dict[str, str] = Field(
-        ELEMENTS, description="The closed set of one-word labels, each with a one-line definition."
-    )
-
-    @field_validator("question")
-    @classmethod
-    def _no_marker(cls, question: str) -> str:
-        if MARKER in question or "{marker}" in question:
-            raise ValueError("the question holds a picture marker: write it in device.prompt only")
-        return question
-
-    @field_validator("labels")
-    @classmethod
-    def _one_word(cls, labels: dict[str, str]) -> dict[str, str]:
-        if len(labels) < 2:
-            raise ValueError("give at least two labels, each with a definition")
-        seen: dict[str, str] = {}
-        for label in labels:
-            plain = plain_word(label)
-            if not plain or not re.fullmatch(r"[^\s<>]+", label):
-                raise ValueError(f"the label {label!r} must be one word: join or shorten it")
-            if plain == "none":
-                raise ValueError(
-                    "'none' is what the teacher says when no label fits: rename the label"
-                )
-            if seen.setdefault(plain, label) != label:
-                raise ValueError(
-                    f"a teacher's answer cannot tell {label!r} from {seen[plain]!r}: rename one"
-                )
-        return labels
-
-    @model_validator(mode="after")
-    def _asks_for_the_labels(self) -> Self:
-        stock = type(self).model_fields["question"].default
-        if self.question == stock and set(self.labels) != set(ELEMENTS):
-            raise ValueError(
-                "question still asks for the five elements: name your own labels in it"
-            )
-        return self
-
-
-class Device(Section):
-    """What the app on the phone does. Training, conversion and validation take it from here."""
-
-    side: int = Field(
-        256, description="Side of the square bitmap that the app hands over, pixels (64, 128, ...)."
-    )
-    vision_size: int | None = Field(
-        None,
-        description="Side of the vision tower; empty means `side`. They must be equal, so that\n"
-        "nothing is resized behind the app's back.",
-    )
-    resize: Literal["bilinear", "lanczos", "area"] = Field(
-        "bilinear",
-        description="How the app shrinks a picture. `bilinear` is Android's createScaledBitmap.",
-    )
-    prompt: str = Field(
-        "{marker}\n{question}\n\nElement:",
-        description="The raw prompt, byte for byte; {marker} stands for the picture.",
-    )
-    max_new_tokens: int = Field(32, ge=1, le=32, description="The app stops after so many tokens.")
-
-    @field_validator("side", "vision_size")
-    @classmethod
-    def _multiple(cls, side: int | None) -> int | None:
-        if side is not None and (side < TILE_MULTIPLE or side % TILE_MULTIPLE):
-            near = max(TILE_MULTIPLE, round(side / TILE_MULTIPLE) * TILE_MULTIPLE)
-            raise ValueError(f"{side} is no multiple of {TILE_MULTIPLE}: use {near}")
-        return side
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt(cls, prompt: str) -> str:
-        count = prompt.count("{marker}") + prompt.count(MARKER)
-        if count != 1:
-            raise ValueError(f"the prompt has {count} markers: write {{marker}} exactly once")
-        if prompt != prompt.rstrip():
-            raise ValueError(
-                "the prompt ends in white space, which changes the answer's first token: remove it"
-            )
-        return prompt
-
-    @model_validator(mode="after")
-    def _equal_sides(self) -> Self:
-        if self.vision_size not in (None, self.side):
-            raise ValueError(
-                f"vision_size {self.vision_size} differs from side {self.side}: the runtime would "
-                "resize the app's bitmap; set both to the same value"
-            )
-        return self
-
-
-class Base(Section):
-    """The pre-trained student."""
-
-    model: str = Field(
-        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
-        description="Hub id or local folder with config.json, *.safetensors and tokenizer.json.",
-    )
-    revision: str = Field(
-        "main", description="Branch, tag or commit; resolved to a commit at the first load."
-    )
-
-
-class Collect(Section):
-    """Where pictures come from."""
-
-    folder: Path = Field(
-        Path("pictures"), description="Folder searched recursively; relative to this file."
-    )
-    licence: str = Field("unknown", description="Licence recorded for every picture of the folder.")
-    min_side: int = Field(32, ge=1, description="Smaller pictures are skipped, pixels.")
-    max_megapixels: float = Field(
-        100.0, gt=0, le=178, description="Larger pictures are skipped as decompression bombs."
-    )
-
-
-class Teacher(Section):
-    """The strong vision model behind any OpenAI-compatible endpoint."""
-
-    base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
-    model: str = Field("gpt-4o-mini", description="Model name sent to the endpoint.")
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
-        description="Name of the environment variable (or line of .env) that holds the key.",
-    )
-    max_side: int = Field(
-        1024, ge=64, description="Pictures are sent as JPEG no larger than this, pixels."
-    )
-    structured: bool = Field(
-        True, description="Ask for JSON-schema output first; servers without it fall back to text."
-    )
-    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    max_tokens: int = Field(700, ge=64, description="Longest answer, tokens.")
-    concurrency: int = Field(8, ge=1, le=256, description="Calls in flight.")
-    timeout: float = Field(60.0, gt=0, description="Seconds before a call counts as failed.")
-    retries: int = Field(5, ge=0, description="Repeats of a failed call, with growing pauses.")
-
-
-class Prepare(Section):
-    """From answers to splits. The split depends on the hash of the picture alone (80/10/10)."""
-
-    min_confidence: float = Field(
-        0.75, ge=0, le=1, description="Less confident labels are left out of train only."
-    )
-    custom: Path | None = Field(
-        None,
-        description="A JSON or JSONL of labelled pictures (image_path, label) instead of\n"
-        "collect and label.",
-    )
-
-
-class Train(Section):
-    """LoRA on the text model."""
-
-    rank: int = Field(16, ge=1, description="LoRA rank.")
-    alpha: int = Field(32, ge=1, description="LoRA scale is alpha / rank.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout.")
-    connector: bool = Field(
-        False, description="Adapt the connector too, where the tower's features do not suffice."
-    )
-    mirror: bool = Field(
-        False, description="Show half of the pictures mirrored; not where left and right matter."
-    )
-    batch: int = Field(4, ge=1, description="Pictures a forward pass.")
-    accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
-    epochs: int = Field(3, ge=1, description="Passes over the training split.")
-    learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate (AdamW, cosine).")
-    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps with rising rate.")
-    patience: int = Field(2, ge=1, description="Stop after so many epochs without a better val.")
-    seed: int = Field(0, description="Seed of adapter, dropout and order.")
-
-
-class Convert(Section):
-    """The files for the phone."""
-
-    types: tuple[Literal["F32", "F16", "Q8_0"], ...] = Field(
-        ("Q8_0", "F16"),
-        min_length=1,
-        description="Quantisation types; the first is the one that ships.",
-    )
-
-
-class Validate(Section):
-    """The verdict."""
-
-    min_accuracy: float = Field(0.85, ge=0, le=1, description="Gate: below it the exit code is 3.")
-    truth: Literal["teacher", "reviewed", "known"] = Field(
-        "teacher", description="What accuracy is measured against."
-    )
-    truth_file: Path | None = Field(
-        None, description="With `truth: known`: JSONL of {sha256, label}; relative to this file."
-    )
-
-    @model_validator(mode="after")
-    def _truth_file(self) -> Self:
-        if (self.truth == "known") != (self.truth_file is not None):
-            raise ValueError("truth: known needs truth_file, and only truth: known takes one")
-        return self
 
 
 class Config(Section):
@@ -262,6 +41,9 @@ class Config(Section):
     train: Annotated[Train, Field(description="LoRA on the text model.")] = Train()
     convert: Annotated[Convert, Field(description="The files for the phone.")] = Convert()
     validate_: Annotated[Validate, Field(alias="validate", description="The verdict.")] = Validate()
+    audit: Annotated[Audit, Field(description="What may differ between torch and llama.cpp.")] = (
+        Audit()
+    )
 
     model_config = ConfigDict(populate_by_name=True)
 

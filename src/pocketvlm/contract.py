@@ -1,29 +1,22 @@
 """The device contract: what the phone does with a picture, a prompt and an answer.
 
-Every stage asks it; nothing else may prepare a picture or spell a prompt. The layout is that of
-llama.cpp's mtmd for a picture of exactly one tile's side (tools/mtmd/mtmd.cpp, idefics3 branch):
-a 1x1 grid, then the overview, each holding the same pixels.
+Every stage asks it; nothing else may prepare a picture or spell a prompt. How the runtime lays a
+picture out between the prompt's tokens is not written here: the runtime is asked (layout.py).
 """
 
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from pocketvlm.config import MARKER, Config
+from pocketvlm.config import Config
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.workspace import sha256_json
-
-Bitmap = NDArray[np.uint8]
-"""RGB pixels, shape (side, side, 3)."""
-
-Taps = NDArray[np.intp]
-"""Indices of source pixels, one for each target pixel."""
+from pocketvlm.pictures import RESIZERS, Bitmap, open_picture, rgb
+from pocketvlm.sections import MARKER
+from pocketvlm.workspace import Row, sha256_json
 
 Encode = Callable[[str], list[int]]
 """Text to token ids: special tokens parsed, none added."""
@@ -42,8 +35,9 @@ others that it knows by their text (llama-vocab.cpp, special_eog_ids)."""
 GGUF_KEY = "pocketvlm.contract"
 """Under it every GGUF file names the hash of the contract that it was made under."""
 
-BEFORE_TILES = (FAKE + GRID_TILE, "\n\n" + FAKE + OVERVIEW)
-"""What the runtime writes before each of the two tiles; after the last it writes FAKE."""
+SINGLE = (FAKE + OVERVIEW, FAKE)
+"""With `device.tiles: single` the app writes these round the overview's embeddings, as SmolVLM's
+own processor does round a picture of one tile (transformers, processing_smolvlm.py)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,10 @@ class Contract:
 
     side: int
     resize: str
+    exif: bool
+    """Whether pictures are turned by their EXIF orientation."""
+    tiles: str
+    """`runtime` or `single`: which of the runtime's tiles are evaluated."""
     prompt: str
     max_new_tokens: int
     labels: tuple[str, ...]
@@ -70,10 +68,28 @@ class Contract:
         return cls(
             side=config.device.side,
             resize=config.device.resize,
+            exif=config.device.exif,
+            tiles=config.device.tiles,
             prompt=prompt,
             max_new_tokens=config.device.max_new_tokens,
             labels=tuple(config.task.labels),
         )
+
+    @classmethod
+    def read(cls, record: Row) -> Self:
+        """The contract of a contract.json; PocketError when its hash is of something else."""
+        known = {field.name: record.get(field.name) for field in fields(cls)}
+        if isinstance(known["labels"], list):
+            contract = cls(**known | {"labels": tuple(known["labels"])})
+            if contract.hash == record.get("hash"):
+                return contract
+        raise PocketError(
+            "contract.json is damaged, or of another version of pocketvlm: make the bundle again"
+        )
+
+    def open(self, path: Path) -> Bitmap:
+        """A picture file as the device's bitmap; PocketError when it cannot be read."""
+        return self.bitmap(open_picture(path, self.exif))
 
     def bitmap(self, picture: Image.Image | Bitmap) -> Bitmap:
         """Fit into the square, centred on black: uint8 (side, side, 3).
@@ -90,15 +106,6 @@ class Contract:
         inside = RESIZERS[self.resize](pixels, new_width, new_height)
         canvas[top : top + new_height, left : left + new_width] = inside
         return canvas
-
-    def layout(self, encode: Encode, image_id: int, tile_tokens: int) -> list[int]:
-        """Token ids of the whole prompt as the runtime lays them out; `image_id` where an image
-        embedding goes, `tile_tokens` of them a tile (two tiles)."""
-        before, after = self.prompt.split(MARKER)
-        ids = encode(before) if before else []
-        for text in BEFORE_TILES:
-            ids += encode(text) + [image_id] * tile_tokens
-        return ids + encode(FAKE) + encode(after)
 
     def answer(self, label: str) -> str:
         """What the student is taught to say after the prompt."""
@@ -138,6 +145,8 @@ class Contract:
             "side": self.side,
             "vision_size": self.side,
             "resize": self.resize,
+            "exif": self.exif,
+            "tiles": self.tiles,
             "padding": "black, centred, odd pixel right and bottom",
             "marker": MARKER,
             "prompt": self.prompt,
@@ -152,91 +161,3 @@ class Contract:
     def hash(self) -> str:
         """Names the contract: every artefact made under it records this."""
         return str(self.describe()["hash"])
-
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
-"""Pillow's readers that are let near a file: others run programs (EPS) or take any bytes."""
-
-BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    MemoryError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-"""What these readers raise on damaged files (found by flipping bytes)."""
-
-
-def open_picture(path: Path) -> Bitmap:
-    """Decode a picture file as the app does: EXIF orientation applied, transparency over black.
-
-    PocketError when the file is missing, no picture, truncated or a decompression bomb."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return np.asarray(rgb(ImageOps.exif_transpose(picture)))
-    except FileNotFoundError:
-        raise PocketError(f"{path} does not exist: check the path") from None
-    except UnidentifiedImageError:
-        raise PocketError(
-            f"{path} is no picture that can be read: give a JPEG, PNG or WebP"
-        ) from None
-    except BROKEN as error:
-        raise PocketError(f"{path} cannot be decoded ({error}): replace the file") from None
-
-
-def rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB; transparent parts are laid over black, the padding's colour."""
-    if picture.mode.startswith("I"):  # 16 bits, any byte order; convert() clips
-        wide = np.asarray(picture, dtype=np.int64)
-        return Image.fromarray((wide >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        alpha = picture.convert("RGBA")
-        black = Image.new("RGBA", alpha.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, alpha).convert("RGB")
-    return picture.convert("RGB")
-
-
-def bilinear(pixels: Bitmap, width: int, height: int) -> Bitmap:
-    """Half-pixel bilinear without antialiasing in doubles, rounded half up.
-
-    It is Android's createScaledBitmap(filter=true) to within 1 of 255, and plain IEEE arithmetic
-    in a fixed order, so that Kotlin gives the same bytes."""
-    left, right, fx = _taps(pixels.shape[1], width)
-    top, bottom, fy = _taps(pixels.shape[0], height)
-    upper = _blend(pixels[top], left, right, fx)
-    lower = _blend(pixels[bottom], left, right, fx)
-    return np.floor(upper + (lower - upper) * fy[:, None, None] + 0.5).astype(np.uint8)
-
-
-def _blend(
-    rows: Bitmap, left: Taps, right: Taps, weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Whole rows come first: gathering rows and columns at once takes twice as long."""
-    first = rows.take(left, axis=1).astype(np.float64)
-    return first + (rows.take(right, axis=1) - first) * weight[None, :, None]
-
-
-def _taps(source: int, target: int) -> tuple[Taps, Taps, NDArray[np.float64]]:
-    """For each target pixel: the two source pixels around its centre and the second's weight."""
-    centre = (np.arange(target) + 0.5) * (source / target) - 0.5
-    centre = centre.clip(0, source - 1)
-    first = np.floor(centre).astype(np.intp)
-    return first, np.minimum(first + 1, source - 1), centre - first
-
-
-def _pillow(method: Image.Resampling) -> Callable[[Bitmap, int, int], Bitmap]:
-    def resize(pixels: Bitmap, width: int, height: int) -> Bitmap:
-        return np.asarray(Image.fromarray(pixels).resize((width, height), method))
-
-    return resize
-
-
-RESIZERS: dict[str, Callable[[Bitmap, int, int], Bitmap]] = {
-    "bilinear": bilinear,
-    "lanczos": _pillow(Image.Resampling.LANCZOS),
-    "area": _pillow(Image.Resampling.BOX),
-}

@@ -25,7 +25,7 @@ def say(message: str) -> None:
     console.print(message, markup=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
+def progress_bar(shown: bool = True) -> Progress:
     """The house's bar; its tasks carry a field `note`."""
     return Progress(
         TextColumn("{task.description}"),
@@ -35,13 +35,14 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
+        disable=not shown,
     )
 
 
 @contextmanager
-def bar(description: str, total: int) -> Iterator[Callable[[str], None]]:
+def bar(description: str, total: int, shown: bool = True) -> Iterator[Callable[[str], None]]:
     """Show a bar of `total` steps; the value is a function that advances it by one with a note."""
-    with progress_bar() as progress:
+    with progress_bar(shown) as progress:
         task = progress.add_task(description, total=total, note="")
 
         def advance(note: str) -> None:

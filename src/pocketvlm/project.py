@@ -6,11 +6,15 @@ from pathlib import Path
 from pocketvlm.config import Config, load_config
 from pocketvlm.contract import Contract
 from pocketvlm.errors import PocketError
+from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.workspace import WRITERS, Workspace, read_json, write_json
 
 CONTRACT = "contract.json"
 """The record of the contract in a folder that was made under it."""
+
+ORIGINALS = "originals.json"
+"""In dataset/: the file that each bitmap was prepared from, relative to the workspace."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,10 @@ class Project:
         """A path of the configuration: relative ones are meant from the workspace."""
         return self.workspace.root / given.expanduser()
 
-    def record_contract(self, folder: Path) -> None:
-        """Write down in `folder` under which contract it is made."""
-        write_json(folder / CONTRACT, self.contract.describe())
+    def record_contract(self, folder: Path, layout: Layout | None = None) -> None:
+        """Write down in `folder` under which contract it is made, and under which token layout."""
+        record = self.contract.describe() | (layout.record() if layout else {})
+        write_json(folder / CONTRACT, record)
 
     def check_contract(self, folder: Path) -> None:
         """PocketError when a folder of the workspace was made under another contract."""

@@ -168,6 +168,14 @@ def read_json(path: Path) -> Any:
         raise PocketError(f"{path} is not JSON ({error}): delete or repair it") from None
 
 
+def read_record(path: Path) -> Row:
+    """Read one JSON object; PocketError also when the file holds something else."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise PocketError(f"{path} holds no JSON object: delete or repair it")
+    return record
+
+
 def _missing(path: Path) -> PocketError:
     stage = WRITERS.get(path.parent.name)
     mend = f"run `pocketvlm {stage}` first" if stage else "check the path"

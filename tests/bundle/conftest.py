@@ -3,12 +3,14 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pocketvlm.config import parse_config
 from pocketvlm.export import export_text, export_vision
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, sha256_file, write_json
+from pocketvlm.workspace import Row, sha256_file, write_json, write_rows
 
 SIDE = 64
 LABELS = {"water": "seas", "fire|heat": "flames"}
@@ -34,6 +36,7 @@ def figures_of(project: Project) -> Row:
         "files": {file.name: sha256_file(file) for file in files},
         "contract": project.contract.hash,
         "ms_per_picture": 12.3,
+        "audit": {"first_break": None},
         "gates": {"min_accuracy": {"value": 0.85, "passed": True}},
         "warnings": ["the gate is passed, but not by the lower bound"],
     }
@@ -50,7 +53,23 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Project:
     export_text(root / "merged", project.workspace.text_gguf("Q8_0"), "Q8_0")
     export_vision(root / "merged", project.workspace.vision_gguf("Q8_0"), "Q8_0", SIDE)
     write_json(project.workspace.report / "metrics.json", figures_of(project))
+    add_pictures(project)
     return project
+
+
+def add_pictures(project: Project) -> None:
+    """A picture a label, one of them with its original."""
+    (project.workspace.dataset / "images").mkdir(parents=True)
+    noise = np.random.default_rng(0)
+    rows = []
+    for at, label in enumerate(LABELS):
+        original = noise.integers(0, 256, (90, 70 + at, 3), np.uint8)
+        bitmap = project.contract.bitmap(original)
+        Image.fromarray(bitmap).save(project.workspace.dataset / f"images/{at}.png")
+        Image.fromarray(original).save(project.workspace.root / f"original-{at}.png")
+        rows.append({"image": f"images/{at}.png", "truth": label, "right": False})
+    write_rows(project.workspace.report / "predictions.jsonl", rows)
+    write_json(project.workspace.dataset / "originals.json", {"images/0.png": "original-0.png"})
 
 
 @pytest.fixture

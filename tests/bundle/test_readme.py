@@ -26,13 +26,14 @@ def test_every_constant_has_its_value(project: Project) -> None:
     text = page(project)
     contract = read_json(project.workspace.bundle / "contract.json")
     for line in (
-        "| side | 64 |",
-        "| marker | `<__media__>` |",
-        "| labels | water, fire\\|heat |",
+        "| `SIDE` | 64 |",
+        "| `MARKER` | `<__media__>` |",
+        "| `LABELS` | water, fire\\|heat |",
+        "| `LAYOUT` | 2 x 1 embeddings |",
     ):
         assert line in text
-    assert f"= {contract['end_token_id']} |" in text
-    assert "| image token | " + str(contract["image_token_id"]) in text
+    assert f"| `END_TOKEN_ID` | {contract['end_token_id']} (`<end_of_utterance>`) |" in text
+    assert f"{contract['image_token_id']} stands for an embedding" in text
     assert project.contract.hash in text
 
 
@@ -55,4 +56,6 @@ def test_tables_are_whole(project: Project) -> None:
     """A question with a bar or a backtick must not break a table."""
     rows = [line for line in page(project).splitlines() if line.startswith("|")]
     columns = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert columns == {4}
+    assert columns == {3, 4}
+    for table in re.findall(r"(?:^\|.*\n)+", page(project), re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1

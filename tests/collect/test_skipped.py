@@ -13,8 +13,8 @@ from PIL import Image
 
 from pocketvlm.collect import collect
 from pocketvlm.collect.folder import Skipped, check
-from pocketvlm.config import Collect
 from pocketvlm.project import Project
+from pocketvlm.sections import Collect
 from pocketvlm.workspace import Row, read_rows
 
 from .conftest import save

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketvlm.config import Task, parse_config
+from pocketvlm.config import parse_config
 from pocketvlm.demo.rules import judge
 from pocketvlm.demo.scenes import draw
 from pocketvlm.demo.teacher import MODEL, answer, serve
@@ -24,6 +24,7 @@ from pocketvlm.label import answers_of, label
 from pocketvlm.label.client import encode_picture
 from pocketvlm.label.prompt import answer_schema
 from pocketvlm.project import Project
+from pocketvlm.sections import Task
 from pocketvlm.workspace import sha256_file, write_rows
 
 SERVING = """

@@ -60,7 +60,7 @@ def test_two_other_labels_from_a_file(tmp_path: Path) -> None:
     assert metrics["one_word"] == 1.0
     assert metrics["base"]["likelihood"] < 1.0
     picture = tmp_path / "mine" / "0.png"
-    assert [row["label"] for row in predict(project, [picture])] == ["sky"]
+    assert [row["label"] for row in predict(project.workspace.bundle, [picture])] == ["sky"]
     assert all(why(project, stage) is None for stage in STAGES if stage.name in ("train", "bundle"))
     sums = subprocess.run(
         ["sha256sum", "--check", "SHA256SUMS"], cwd=project.workspace.bundle, check=False

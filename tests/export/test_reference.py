@@ -1,18 +1,13 @@
 """The files against those of llama.cpp's own converter, of the very build that runs them.
 
-The converter comes out of llama-cpp-python's source package and is kept in the user's cache.
+The converter comes out of llama-cpp-python's source package (sdist.py).
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pocketvlm.export import export_text, export_vision
+from tests.sdist import llama_cpp_source
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIDE = 512
 TYPES = ("F32", "F16", "Q8_0")
-WANTED = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/")
 
 RUNNER = """
 import json, runpy, sys, types
@@ -52,30 +47,7 @@ for arguments in runs:
 @pytest.fixture(scope="session")
 def converter() -> Path:
     """The folder of convert_hf_to_gguf.py; fails when the source package cannot be had."""
-    release = version("llama-cpp-python").split("+")[0]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pocketvlm"
-    folder = cache / f"converter-{release}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        options = ("--no-deps", "--no-binary", "llama-cpp-python", "--dest", scratch)
-        package = f"llama-cpp-python=={release}"
-        subprocess.run([sys.executable, "-m", "pip", "download", *options, package], check=True)
-        (archive,) = Path(scratch).glob("*.tar.gz")
-        unpack(archive, Path(scratch) / "converter")
-        with suppress(OSError):  # another test process was first
-            (Path(scratch) / "converter").rename(folder)
-    assert folder.is_dir()
-    return folder
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as package:
-        for member in package:
-            name = member.name.partition("/vendor/llama.cpp/")[2]
-            if name.startswith(WANTED):
-                package.extract(member.replace(name=name), folder, filter="data")
+    return llama_cpp_source()
 
 
 def convert(converter: Path, model: Path, out: Path) -> None:

@@ -1,7 +1,7 @@
 """The question is built from the task's definitions; the answer's schema is closed."""
 
-from pocketvlm.config import Task
 from pocketvlm.label.prompt import answer_schema, build_prompt, prompt_hash
+from pocketvlm.sections import Task
 
 WEATHER = Task(question="Which weather?", labels={"sun": "clear sky", "rain": "drops, wet streets"})
 

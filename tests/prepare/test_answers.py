@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketvlm.contract import open_picture
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.pictures import open_picture
 from pocketvlm.prepare import prepare
 from pocketvlm.prepare.prepare import split_of
 from pocketvlm.workspace import read_json, read_rows

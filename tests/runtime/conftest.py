@@ -1,7 +1,7 @@
 """A tiny random student of the true architecture, its files, and llama.cpp open on them."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from pocketvlm.base import encoder, load_tokenizer
 from pocketvlm.config import parse_config
-from pocketvlm.contract import END, Bitmap, Contract
+from pocketvlm.contract import END, Contract
 from pocketvlm.export import export_text, export_vision
-from pocketvlm.runtime import Runtime
+from pocketvlm.pictures import Bitmap
+from pocketvlm.runtime import Runtime, ask_layout
 from pocketvlm.student import tiny
 from pocketvlm.student.load import load_model
 from pocketvlm.student.student import Student
@@ -32,6 +33,17 @@ def files(model: Path, out: Path, kind: str) -> Pair:
     return text, vision
 
 
+def make_model(folder: Path, words: Iterable[str]) -> Path:
+    """A model folder whose weights are large enough for pictures to change the answer."""
+    tiny.save_tiny(folder, seed=1, words=words, side=SIDE)
+    weights = load_file(folder / "model.safetensors")
+    random = torch.Generator().manual_seed(2)
+    for name, tensor in weights.items():
+        weights[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=random)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 @pytest.fixture(scope="session")
 def contract() -> Contract:
     return Contract.of(parse_config({"device": {"side": SIDE, "max_new_tokens": 8}}))
@@ -46,20 +58,13 @@ def pictures() -> list[Bitmap]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Path:
-    """A model folder whose weights are large enough for pictures to change the answer."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.save_tiny(folder, seed=1, words=contract.labels, side=SIDE)
-    weights = load_file(folder / "model.safetensors")
-    random = torch.Generator().manual_seed(2)
-    for name, tensor in weights.items():
-        weights[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=random)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
+    return make_model(tmp_path_factory.mktemp("tiny"), contract.labels)
 
 
 @pytest.fixture(scope="session")
 def student(model: Path, contract: Contract) -> Student:
-    return Student(load_model(model, torch.float32), load_tokenizer(model), contract)
+    layout = ask_layout(model, contract)
+    return Student(load_model(model, torch.float32), load_tokenizer(model), contract, layout)
 
 
 @pytest.fixture(scope="session")

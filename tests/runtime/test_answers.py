@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketvlm.contract import END, Bitmap, Contract
+from pocketvlm.contract import END, Contract
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime
 
 Says = Callable[[Bitmap, str], tuple[Path, Path]]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime
 
 

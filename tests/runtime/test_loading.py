@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketvlm.contract import Bitmap, Contract
+from pocketvlm.contract import Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.export import export_vision
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime, identity
 from pocketvlm.runtime.loading import cores, usual_threads
 from pocketvlm.student import tiny

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pocketvlm.contract import Bitmap, Contract
+from pocketvlm.contract import Contract
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime
 from pocketvlm.student.inputs import embed, image_features, pixel_values
 from pocketvlm.student.student import Student

@@ -6,9 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pocketvlm.config import parse_config
-from pocketvlm.contract import END, FAKE, IMAGE, Bitmap, Contract
+from pocketvlm.contract import END, FAKE, GRID_TILE, IMAGE, OVERVIEW, Contract
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime
+from pocketvlm.sections import MARKER
 from pocketvlm.student.student import Student
 
 SIDE = 128
@@ -50,7 +52,10 @@ def test_the_runtime_lays_every_prompt_out_as_the_contract(
     contract = Contract.of(
         parse_config({"device": {"side": SIDE, "prompt": prompt}, "task": {"question": question}})
     )
-    expected = contract.layout(student.encode, runtime.image_id, 4)
+    before, after = contract.prompt.split(MARKER)
+    tile = [runtime.image_id] * 4
+    expected = student.encode(f"{before}{FAKE}{GRID_TILE}") + tile
+    expected += student.encode(f"\n\n{FAKE}{OVERVIEW}") + tile + student.encode(FAKE + after)
     assert runtime.ids(contract.prompt, np.zeros((SIDE, SIDE, 3), np.uint8)) == expected
 
 

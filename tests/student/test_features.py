@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pocketvlm.base import load_tokenizer
-from pocketvlm.config import Train
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
+from pocketvlm.runtime import ask_layout
+from pocketvlm.sections import Train
 from pocketvlm.student.data import Split
 from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import image_features, pixel_values, tower_states
@@ -20,7 +21,8 @@ from pocketvlm.student.student import Student
 
 def make_student(project: Project, base: Path, dtype: torch.dtype) -> Student:
     """The untrained student of a project."""
-    return Student(load_model(base, dtype), load_tokenizer(base), project.contract)
+    layout = ask_layout(base, project.contract)
+    return Student(load_model(base, dtype), load_tokenizer(base), project.contract, layout)
 
 
 @pytest.fixture

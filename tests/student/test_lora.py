@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from peft import get_peft_model
 
-from pocketvlm.config import Train
+from pocketvlm.sections import Train
 from pocketvlm.student.load import load_model
 from pocketvlm.student.train import lora
 

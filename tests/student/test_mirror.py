@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from pocketvlm.base import load_tokenizer
-from pocketvlm.config import Train
-from pocketvlm.contract import Bitmap
+from pocketvlm.pictures import Bitmap
 from pocketvlm.project import Project
+from pocketvlm.runtime import ask_layout
+from pocketvlm.sections import Train
 from pocketvlm.student.data import Split
 from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import pixel_values, tower_states
@@ -21,9 +22,9 @@ from pocketvlm.student.student import Student
 @pytest.fixture
 def student(project: Project, tiny_base: Path) -> Student:
     """The untrained student of the project."""
-    return Student(
-        load_model(tiny_base, torch.float32), load_tokenizer(tiny_base), project.contract
-    )
+    layout = ask_layout(tiny_base, project.contract)
+    model, tokenizer = load_model(tiny_base, torch.float32), load_tokenizer(tiny_base)
+    return Student(model, tokenizer, project.contract, layout)
 
 
 def lopsided(project: Project, split: str) -> Bitmap:

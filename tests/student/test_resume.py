@@ -12,6 +12,8 @@ import pytest
 from transformers import TrainerState
 
 from pocketvlm.base import find_base
+from pocketvlm.project import Project
+from pocketvlm.runtime import ask_layout
 from pocketvlm.student import train
 from pocketvlm.student.history import Reporter
 from pocketvlm.student.train import _checkpoints, discard
@@ -52,9 +54,15 @@ def test_killed_and_resumed(
     assert resumed["train"] == whole["train"]
 
 
+def checkpoints(project: Project) -> Path:
+    """Where an interrupted training of the project goes on."""
+    base = find_base(project)
+    return _checkpoints(project, base.record, ask_layout(base.folder, project.contract))
+
+
 def test_a_half_written_checkpoint_is_thrown_away(tmp_path: Path, tiny_base: Path) -> None:
     project = make_project(tmp_path, tiny_base, epochs=1)
-    key = _checkpoints(project, find_base(project).record)
+    key = checkpoints(project)
     torn = key / "checkpoint-3"
     torn.mkdir(parents=True)
     (torn / "optimizer.pt").write_bytes(b"torn")
@@ -65,7 +73,7 @@ def test_a_kill_while_checkpoints_are_deleted_leaves_none_to_go_on_from(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make_project(tmp_path, tiny_base, epochs=1)
-    whole = _checkpoints(project, find_base(project).record) / "checkpoint-3"
+    whole = checkpoints(project) / "checkpoint-3"
     whole.mkdir(parents=True)
     (whole / "trainer_state.json").write_text("{}")
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
+from pocketvlm.runtime import ask_layout
 from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.history import record, warnings
@@ -31,7 +32,10 @@ def test_learns_two_colours_and_keeps_it_through_the_merge(tmp_path: Path, tiny_
     test = Split(project, "test")
     assert figures["best_accuracy"] == 1.0
     assert merged["merge_error"] < 1e-4 < merged["adapter_effect"]
-    assert read_json(project.workspace.merged / "contract.json") == project.contract.describe()
+    made = load_merged(project).layout
+    record = project.contract.describe() | made.record()
+    assert read_json(project.workspace.merged / "contract.json") == record
+    assert made == load_adapter(project).layout == ask_layout(tiny_base, project.contract)
     assert ask(load_adapter(project), test) == ask(load_merged(project), test)
     assert [text.strip() for text in ask(load_merged(project), test)] == test.labels
 
@@ -43,6 +47,7 @@ def test_writes_adapter_base_and_history(project: Project) -> None:
         "adapter_config.json",
         "adapter_model.safetensors",
         "base.json",
+        "contract.json",
         "history.json",
         "history.png",
     ]

@@ -8,7 +8,7 @@ import pytest
 from pocketvlm.errors import GateMissed
 from pocketvlm.project import Project
 from pocketvlm.validate.examples import read_examples
-from pocketvlm.validate.verdict import check_gate, predictions, verdict
+from pocketvlm.validate.verdict import check_gates, predictions, verdict
 from pocketvlm.workspace import Row, sha256_file
 
 from .conftest import ladder
@@ -18,7 +18,7 @@ Make = Callable[..., Project]
 KEYS = {  # the documented top level of metrics.json
     *("accuracy", "n", "ci", "truth", "model", "mmproj", "type", "runtime", "majority"),
     *("macro_f1", "per_class", "confusion", "one_word", "agreement", "ms_per_picture", "base"),
-    *("ladder", "gates", "gain", "confident", "split", "contract", "warnings", "files"),
+    *("ladder", "gates", "gain", "confident", "split", "contract", "warnings", "files", "audit"),
 }
 
 
@@ -28,7 +28,8 @@ def judge(project: Project, right: int, **others: Any) -> Row:
     shipped = [
         f" {example.truth}" if at < right else "a picture" for at, example in enumerate(examples)
     ]
-    return verdict(project, split, examples, ladder(shipped, **others), {"package": "x"})
+    figures = verdict(project, split, examples, ladder(shipped, **others), {"package": "x"})
+    return figures | {"audit": {"first_break": None}}
 
 
 def test_keys_and_figures(make: Make) -> None:
@@ -69,17 +70,30 @@ def test_a_missed_gate_names_figures_and_interval(make: Make) -> None:
     with pytest.raises(
         GateMissed, match=r"0\.800 .*n = 10.*lower bound 0\.490 .*its upper bound does"
     ):
-        check_gate(figures)
+        check_gates(figures)
+
+
+def test_a_broken_audit_misses_the_gate_and_keeps_the_figures(make: Make) -> None:
+    broken = {"level": "token ids", "type": "F32", "note": "other words", "picture": "images/a.png"}
+    figures = judge(make(test=10), 10) | {"audit": {"first_break": broken}}
+    with pytest.raises(
+        GateMissed, match=r"'token ids' on \(F32\): other words.*images/a\.png"
+    ) as one:
+        check_gates(figures)
+    assert (one.value.figures["accuracy"], one.value.figures["audit"]) == (1.0, "token ids")
+    figures = judge(make(test=10), 1) | {"audit": {"first_break": broken}}
+    with pytest.raises(GateMissed, match=r"accuracy 0\.100 .* Also: torch and llama\.cpp differ"):
+        check_gates(figures)
 
 
 def test_a_hopeless_miss_says_so(make: Make) -> None:
     with pytest.raises(GateMissed, match="neither does its upper bound"):
-        check_gate(judge(make(test=10), 1))
+        check_gates(judge(make(test=10), 1))
 
 
 def test_accuracy_equal_to_the_gate_passes_with_a_word_on_the_lower_bound(make: Make) -> None:
     figures = judge(make(test=10, validate={"min_accuracy": 0.8}), 8)
-    check_gate(figures)
+    check_gates(figures)
     assert any("lower bound 0.490 does not clear it" in line for line in figures["warnings"])
 
 

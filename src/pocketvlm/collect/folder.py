@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from pocketvlm.config import Collect
-from pocketvlm.contract import BROKEN, FORMATS, open_picture
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.pictures import BROKEN, FORMATS, open_picture
 from pocketvlm.progress import say, track
 from pocketvlm.project import Project
+from pocketvlm.sections import Collect
 from pocketvlm.workspace import Row, atomic_file, read_rows, sha256_file, write_rows
 
 READERS = 4

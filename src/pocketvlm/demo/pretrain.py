@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from pocketvlm.config import Config, parse_config
 from pocketvlm.contract import Contract
 from pocketvlm.demo import attributes
 from pocketvlm.progress import bar, say
-from pocketvlm.student.inputs import embed, image_features, pixel_values, tile_tokens
+from pocketvlm.runtime import ask_layout
+from pocketvlm.sections import MARKER
+from pocketvlm.student.inputs import embed, image_features, pixel_values
 from pocketvlm.student.tiny import tiny_model, tiny_tokenizer
 from pocketvlm.workspace import read_rows
 
@@ -77,6 +80,17 @@ def vocabulary() -> list[str]:
     return words
 
 
+def picture_ids(
+    model: SmolVLMForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
+) -> list[int]:
+    """What the runtime makes of the marker alone: the picture with the tokens round it."""
+    with TemporaryDirectory() as name:
+        model.config.save_pretrained(name)
+        tokenizer.save_pretrained(name)
+        contract = Contract.of(parse_config({"device": {"prompt": "{marker}"}}))
+        return list(ask_layout(Path(name), contract).ids)
+
+
 @dataclass
 class Trainer:
     """The model with its throw-away heads, and what has been measured of them."""
@@ -88,6 +102,7 @@ class Trainer:
     heads: nn.ModuleDict = field(init=False)
 
     def __post_init__(self) -> None:
+        self.picture = picture_ids(self.model, self.tokenizer)
         hidden = self.model.config.text_config.hidden_size
         sizes = {name: len(kinds) for name, kinds in attributes.CELLS.items()}
         sizes["energy"] = self.energies.filters.out_channels
@@ -107,8 +122,7 @@ class Trainer:
         contract = Contract.of(
             parse_config({"task": {"question": question}, "device": {"prompt": prompt}})
         )
-        image = self.model.config.image_token_id
-        return contract.layout(self.encode, image, tile_tokens(self.model, SIDE))
+        return self.picture + self.encode(contract.prompt.removeprefix(MARKER))
 
     def encode(self, text: str) -> list[int]:
         """Token ids; special tokens parsed, none added."""

@@ -20,9 +20,9 @@ import numpy as np
 import typer
 from PIL import Image
 
-from pocketvlm.contract import BROKEN, FORMATS
 from pocketvlm.demo.rules import judge
 from pocketvlm.demo.worker import become_worker
+from pocketvlm.pictures import BROKEN, FORMATS
 from pocketvlm.progress import say
 
 MODEL = "rule-teacher"

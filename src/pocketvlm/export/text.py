@@ -7,7 +7,7 @@ from gguf import GGUFType, GGUFWriter
 
 from pocketvlm.export.architecture import Architecture, TextSizes
 from pocketvlm.export.checkpoint import Checkpoint, Floats
-from pocketvlm.export.vocabulary import add_vocabulary
+from pocketvlm.export.vocabulary import add_vocabulary, check_end
 from pocketvlm.export.writer import Tensor, write
 
 PREFIX = "model.text_model."
@@ -20,9 +20,21 @@ def export_text(model: Path, out: Path, type: str, contract: str = "") -> list[s
 
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. PocketError when
     the folder is incomplete or of another architecture."""
-    architecture = Architecture.read(model)
-    checkpoint = Checkpoint.open(model)
-    tensors = _tensors(architecture.text)
+    architecture, checkpoint = Architecture.read(model), Checkpoint.open(model)
+    check_end(model)
+    return write_text_file(model, architecture, checkpoint, out, type, contract)
+
+
+def write_text_file(
+    model: Path,
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    out: Path,
+    type: str,
+    contract: str,
+) -> list[str]:
+    """The same for sizes and weights that are given; `model` has the tokenizer."""
+    tensors = text_tensors(architecture.text)
     if not architecture.tied or HEAD in checkpoint.tensors:
         tensors.append(Tensor("output.weight", HEAD, _embedding_shape(architecture.text)))
     writer = GGUFWriter(None, "llama")
@@ -47,7 +59,8 @@ def _add_sizes(writer: GGUFWriter, text: TextSizes) -> None:
     writer.add_rope_dimension_count(text.head_width)
 
 
-def _tensors(text: TextSizes) -> list[Tensor]:
+def text_tensors(text: TextSizes) -> list[Tensor]:
+    """All tensors but an output matrix of its own."""
     tensors = [
         Tensor("token_embd.weight", PREFIX + "embed_tokens.weight", _embedding_shape(text)),
         Tensor("output_norm.weight", PREFIX + "norm.weight", (text.width,)),

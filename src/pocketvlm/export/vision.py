@@ -28,7 +28,20 @@ def export_vision(
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. ConfigError when
     the side does not divide into patches and the projector's squares of them; PocketError when the
     folder is incomplete or of another architecture."""
-    architecture = Architecture.read(model)
+    return write_vision_file(
+        Architecture.read(model), Checkpoint.open(model), out, type, vision_size, contract
+    )
+
+
+def write_vision_file(
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    out: Path,
+    type: str,
+    vision_size: int,
+    contract: str,
+) -> list[str]:
+    """The same for sizes and weights that are given."""
     vision = architecture.vision
     step = vision.patch * vision.scale
     if vision_size < step or vision_size % step:
@@ -37,8 +50,7 @@ def export_vision(
             f"device.side: {vision_size} is no multiple of {step}, this model's patch size x scale "
             f"factor: use {near}"
         )
-    checkpoint = Checkpoint.open(model)
-    tensors = _tensors(vision, architecture.text.width, vision_size)
+    tensors = vision_tensors(vision, architecture.text.width, vision_size)
     writer = GGUFWriter(None, "clip")
     writer.add_type(GGUFType.MMPROJ)
     _add_sizes(writer, architecture, vision_size)
@@ -65,7 +77,8 @@ def _add_sizes(writer: GGUFWriter, architecture: Architecture, vision_size: int)
     writer.add_vision_image_std(STANDARD_DEVIATION)
 
 
-def _tensors(vision: VisionSizes, text_width: int, vision_size: int) -> list[Tensor]:
+def vision_tensors(vision: VisionSizes, text_width: int, vision_size: int) -> list[Tensor]:
+    """All tensors of a tower of `vision_size`, and the projector's."""
     width, patch = vision.width, vision.patch
     rows = position_rows(vision_size // patch, vision.side // patch)
     embeddings = PREFIX + "embeddings."

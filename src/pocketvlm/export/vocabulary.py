@@ -18,7 +18,7 @@ def add_vocabulary(writer: GGUFWriter, model: Path, size: int) -> None:
 
     Beside the keys of llama.cpp's converter it names the end of the turn (`eot_token_id`): without
     it llama.cpp takes whichever known end token it meets first. PocketError when the tokenizer is
-    not SmolVLM's or generation_config.json does not end generation on `<end_of_utterance>`."""
+    not SmolVLM's."""
     tokenizer = read_json(model / "tokenizer.json")
     _check_pre_tokenizer(tokenizer, model)
     tokens, types = _tokens(tokenizer, size, model)
@@ -31,7 +31,7 @@ def add_vocabulary(writer: GGUFWriter, model: Path, size: int) -> None:
     writer.add_token_types(types)
     special = SpecialVocab(model, load_merges=True)
     inside = {kind: number for kind, number in special.special_token_ids.items() if number < size}
-    end = _end_id(tokens, model)
+    end = tokens.index(END)
     special.special_token_ids = inside | {"eos": end, "eot": end}
     special.add_to_gguf(writer, quiet=True)
 
@@ -79,12 +79,13 @@ def _check_pre_tokenizer(tokenizer: Row, model: Path) -> None:
         )
 
 
-def _end_id(tokens: list[str], model: Path) -> int:
+def check_end(model: Path) -> None:
+    """PocketError when generation_config.json does not end generation on `<end_of_utterance>`."""
     ends = read_json(model / "generation_config.json").get("eos_token_id")
-    end = tokens.index(END)
-    if end not in (ends if isinstance(ends, list) else [ends]):
+    added = read_json(model / "tokenizer.json")["added_tokens"]
+    end = next((row["id"] for row in added if row["content"] == END), None)
+    if end is not None and end not in (ends if isinstance(ends, list) else [ends]):
         raise PocketError(
             f"{model}/generation_config.json: eos_token_id is {ends}, so answers would not end on "
             f"{END}: set it to {end}"
         )
-    return end

@@ -31,6 +31,9 @@ ALWAYS_F32 = ("_norm.weight", "v.patch_embd.weight", "v.position_embd.weight")
 
 NAME = "PocketVLM"
 
+SOON = 32 * 2**20
+"""Bytes of a file that is written before a bar could be read."""
+
 
 def _as_stored(tensor: Floats) -> Floats:
     return tensor
@@ -72,16 +75,18 @@ def write(
     `writer` holds the model's own keys. PocketError before anything is written when a tensor is
     missing, has another shape than config.json says, or lies below `prefixes` and would be lost."""
     _check_nothing_lost(tensors, checkpoint, prefixes)
+    total = 0
     for tensor in tensors:
         _check(tensor, checkpoint)
         kind = tensor.stored_as(type)
         block, size = gguf.GGML_QUANT_SIZES[kind]
         nbytes = prod(tensor.shape) // block * size
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), nbytes, kind)
+        total += nbytes
     _add_general_keys(writer, type)
     if contract:
         writer.add_string(GGUF_KEY, contract)
-    with atomic_file(out) as partial, bar(out.name, len(tensors)) as advance:
+    with atomic_file(out) as partial, bar(out.name, len(tensors), total > SOON) as advance:
         try:
             writer.write_header_to_file(partial)
             writer.write_kv_data_to_file()

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from pocketvlm.config import plain_word
 from pocketvlm.label.prompt import NONE
+from pocketvlm.sections import plain_word
 
 
 class Malformed(ValueError):

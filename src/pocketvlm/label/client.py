@@ -15,10 +15,10 @@ from PIL import Image
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pocketvlm.config import Config
-from pocketvlm.contract import open_picture
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.label.prompt import answer_schema, build_prompt
 from pocketvlm.label.reply import read_reply
+from pocketvlm.pictures import open_picture
 from pocketvlm.workspace import Row
 
 STRUCTURED_UNKNOWN = (400, 404, 415, 422, 501)

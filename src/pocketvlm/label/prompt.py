@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pocketvlm.config import Task
+from pocketvlm.sections import Task
 from pocketvlm.workspace import sha256_json
 
 NONE = "none"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, Field, ValidationError
 
-from pocketvlm.config import plain_word
 from pocketvlm.label.answer import Malformed, parse_answer
+from pocketvlm.sections import plain_word
 from pocketvlm.workspace import Row
 
 LONGEST_RAW = 4000

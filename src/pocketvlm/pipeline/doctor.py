@@ -26,6 +26,7 @@ KEPT_OUT = (
     "gguf",
     "report",
     "bundle",
+    "sizes",
 )
 """What does not belong into a repository: the key, pictures, weights and everything derived."""
 
@@ -50,7 +51,7 @@ def examine(project: Project) -> tuple[Row, list[PocketError]]:
         "contract": project.contract.hash,
     }
     problems: list[PocketError] = []
-    for check in (_runtime, _base, _pictures, _teacher, _truth, _disk):
+    for check in (_runtime, _base, _layout, _pictures, _teacher, _truth, _disk):
         try:
             facts |= check(project)
         except PocketError as problem:
@@ -75,6 +76,17 @@ def _base(project: Project) -> Row:
         "labels": list(project.contract.labels),
         "base": find_base(project, TOKENIZER_FILES).record,
     }
+
+
+def _layout(project: Project) -> Row:
+    """What this build will make of prompt and picture; a missing base or build is told already."""
+    try:
+        from pocketvlm.runtime import ask_layout
+
+        folder = find_base(project, TOKENIZER_FILES).folder
+    except (OSError, RuntimeError, PocketError):
+        return {}
+    return {"layout": ask_layout(folder, project.contract).words}
 
 
 def _pictures(project: Project) -> Row:

@@ -86,7 +86,7 @@ STAGES = (
         "Make device bitmaps and the train, val and test splits.",
         settings=("task", "device", "teacher", "prepare"),
         inputs=("originals/index.jsonl", "labels/answers.jsonl"),
-        outputs=SPLITS,
+        outputs=(*SPLITS, "dataset/originals.json"),
     ),
     Stage(
         "train",
@@ -112,8 +112,8 @@ STAGES = (
     Stage(
         "validate",
         "Measure the shipped files in llama.cpp on the test split.",
-        settings=("task", "device", "prepare", "convert", "validate"),
-        inputs=(*SPLITS, "adapter", "merged", "gguf"),
+        settings=("task", "device", "prepare", "convert", "validate", "audit"),
+        inputs=(*SPLITS, "dataset/originals.json", "adapter", "merged", "gguf"),
         outputs=("report/metrics.json", "report/report.html"),
     ),
     Stage(

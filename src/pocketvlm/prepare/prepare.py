@@ -1,5 +1,6 @@
 """Device bitmaps and the three splits; the split depends on the hash of the picture alone."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from pocketvlm.base import BaseUnreachable, check_labels
-from pocketvlm.contract import open_picture
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.prepare.card import dataset_card
 from pocketvlm.prepare.source import UNASKED, Labelled, Rejected, labelled_pictures
 from pocketvlm.progress import say, track
-from pocketvlm.project import CONTRACT, Project
+from pocketvlm.project import CONTRACT, ORIGINALS, Project
 from pocketvlm.workspace import (
     Row,
     atomic_folder,
@@ -72,6 +72,9 @@ def prepare(project: Project) -> Row:
         write_rows(folder / "skipped.jsonl", skipped)
         project.record_contract(folder)
         images = [item.image for item in kept]
+        root = project.workspace.root
+        origins = {item.image: os.path.relpath(item.path, root) for item in kept}
+        write_json(folder / ORIGINALS, origins)
         write_json(folder / CHECKSUMS, {image: sha256_file(folder / image) for image in images})
         figures = _figures(project, splits, unsure, skipped)
         write_text(folder / "README.md", dataset_card(project, figures))
@@ -105,7 +108,7 @@ def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict
             link(old / item.image, target)
             return None
         try:
-            bitmap = project.contract.bitmap(open_picture(item.path))
+            bitmap = project.contract.open(item.path)
         except PocketError as error:
             return str(error)
         Image.fromarray(bitmap).save(target, compress_level=1)

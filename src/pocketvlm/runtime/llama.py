@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +19,13 @@ import llama_cpp.mtmd_cpp as mtmd
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketvlm.config import MARKER
-from pocketvlm.contract import IMAGE, Bitmap, Contract
+from pocketvlm.contract import IMAGE, SINGLE, Contract
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import loading
 from pocketvlm.runtime.loading import CONTEXT
+from pocketvlm.runtime.parts import Part, Tile, Tokens, cut, tiles_of
+from pocketvlm.sections import MARKER
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,26 @@ class Answer:
 class Runtime:
     """A text model and its vision file, open on the processor; a context manager.
 
-    `exact` takes an F32 KV cache and no flash attention, for parity with torch; `threads` is the
-    number of physical cores unless given, one for a tiny model. PocketError when a file is missing
-    or broken, or when the two are of different models."""
+    `tiles` is the contract's (`device.tiles`); `exact` takes an F32 KV cache and no flash
+    attention, for parity with torch; `threads` is the number of physical cores unless given, one
+    for a tiny model. What all pictures share is computed once: the tokens before the picture, and
+    the tower where all tiles hold the same pixels. `stock` does as an app without our C++ file:
+    bitmaps of any size are resized by mtmd, each tile is encoded, nothing is kept. PocketError when
+    a file is missing or broken, or when the two are of different models."""
 
     def __init__(
-        self, text: Path, vision: Path, *, exact: bool = False, threads: int | None = None
+        self,
+        text: Path,
+        vision: Path,
+        *,
+        tiles: str = "runtime",
+        stock: bool = False,
+        exact: bool = False,
+        threads: int | None = None,
     ) -> None:
         self._vision_file = vision
+        self._single, self._stock = tiles == "single", stock
+        self._kept: Tokens = []
         self._handles: loading.Handles | None = loading.load(text, vision, threads, exact)
         self._position = 0
         self.size = int(llama.llama_vocab_n_tokens(self._native.vocabulary))
@@ -83,8 +98,8 @@ class Runtime:
         """PocketError when the files were made for another contract (prompt, labels, bitmap)."""
         if self.made_under not in (None, contract.hash):
             raise PocketError(
-                f"{self._vision_file} was made for another contract (prompt, labels, bitmap): run "
-                "`pocketvlm run`, or put the configuration back"
+                f"{self._vision_file} was made for another contract (prompt, labels, bitmap) than "
+                "is asked now: run `pocketvlm run`, or put the configuration back"
             )
 
     def tokens(self, text: str) -> list[int]:
@@ -104,13 +119,14 @@ class Runtime:
     def ids(self, prompt: str, bitmap: Bitmap) -> list[int]:
         """Token ids of the whole prompt as the runtime lays it out, `<image>` in image slots."""
         ids: list[int] = []
-        with self._chunks(prompt, bitmap) as chunks:
-            for chunk in chunks:
-                ids += _text_tokens(chunk) if _is_text(chunk) else [self.image_id] * _size(chunk)
+        with self._parts(prompt, bitmap) as parts:
+            for part in parts:
+                ids += [self.image_id] * part.size if isinstance(part, Tile) else part
         return ids
 
     def answer(self, prompt: str, bitmap: Bitmap, max_new_tokens: int) -> Answer:
         """Greedy answer to one picture, up to an end-of-generation token or the limit."""
+        self._tiles_repeat  # noqa: B018  asked once, outside of the time
         started = time.perf_counter()
         vision = self._read(prompt, bitmap)
         ids: list[int] = []
@@ -140,8 +156,8 @@ class Runtime:
 
     def embeddings(self, bitmap: Bitmap) -> NDArray[np.float32]:
         """Tower and projector, shape (tiles, tile tokens, hidden)."""
-        with self._chunks(MARKER, bitmap) as chunks:
-            return np.stack([self._encode(chunk) for chunk in chunks if not _is_text(chunk)])
+        with self._parts(MARKER, bitmap) as parts:
+            return np.stack([self._encode(tile) for tile in tiles_of(parts)])
 
     def text_logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """The text model alone: embeddings (n, hidden) to the last position's logits."""
@@ -168,68 +184,90 @@ class Runtime:
 
     def _clear(self) -> None:
         llama.llama_memory_clear(self._native.memory, True)
-        self._position = 0
+        self._position, self._kept = 0, []
+
+    def _rewind(self, position: int) -> None:
+        """Forget everything from a position on."""
+        if not llama.llama_memory_seq_rm(self._native.memory, 0, position, -1):
+            raise PocketError("llama.cpp could not shorten its KV cache")
+        self._position = position
 
     def _read(self, prompt: str, bitmap: Bitmap) -> float:
-        """Evaluate a prompt from an empty cache; seconds spent in the vision tower."""
-        self._clear()
-        vision = 0.0
-        with self._chunks(prompt, bitmap) as chunks:
-            for chunk in chunks:
-                if _is_text(chunk):
-                    self._decode(_text_tokens(chunk))
-                    continue
-                started = time.perf_counter()
-                values = self._encode(chunk)
-                vision += time.perf_counter() - started
-                self._decode_image(chunk, values)
+        """Evaluate a prompt; seconds spent in the vision tower.
+
+        The tokens before the picture stay in the cache from one picture to the next."""
+        with self._parts(prompt, bitmap) as parts:
+            start = parts[0] if isinstance(parts[0], list) else []
+            if start and start == self._kept and not self._stock:
+                self._rewind(len(start))
+            else:
+                self._clear()
+                self._decode(start)
+            self._kept = start
+            vision = time.perf_counter()
+            seen = self._see(tiles_of(parts))
+            vision = time.perf_counter() - vision
+            for part in parts[1:] if start else parts:
+                if isinstance(part, Tile):
+                    self._decode_image(part, seen.pop(0))
+                else:
+                    self._decode(part)
         return vision
 
     @contextmanager
-    def _chunks(self, prompt: str, bitmap: Bitmap) -> Iterator[list[Any]]:
-        """The runtime's own cut of prompt and picture into text and image chunks.
-
-        The bitmap must have the tower's side, or mtmd would resize it unasked."""
+    def _parts(self, prompt: str, bitmap: Bitmap) -> Iterator[list[Part]]:
+        """Prompt and picture in parts. The bitmap must have the tower's side, or mtmd would resize
+        it unasked."""
         wanted = (self.side, self.side, 3)
-        if bitmap.shape != wanted or bitmap.dtype != np.uint8:
+        if not self._stock and (bitmap.shape != wanted or bitmap.dtype != np.uint8):
             raise PocketError(
                 f"the bitmap is {bitmap.dtype} {bitmap.shape}, but {self._vision_file.name} has "
                 f"clip.vision.image_size {self.side} and takes uint8 {wanted}: prepare and convert "
                 "under the same device.side"
             )
-        pixels = np.ascontiguousarray(bitmap).ctypes
-        data = prompt.encode()
-        text = mtmd.mtmd_input_text(data, len(data), add_special=False, parse_special=True)
-        picture = mtmd.mtmd_bitmap_init(
-            self.side, self.side, pixels.data_as(ctypes.POINTER(ctypes.c_ubyte))
-        )
-        chunks = mtmd.mtmd_input_chunks_init()
-        pictures = (mtmd.mtmd_bitmap_p_ctypes * 1)(picture)
-        try:
-            with loading.reasons() as why:
-                if mtmd.mtmd_tokenize(self._native.vision, chunks, text, pictures, 1):
-                    raise PocketError(f"no layout for the prompt {prompt!r}: {'; '.join(why)}")
-            count = mtmd.mtmd_input_chunks_size(chunks)
-            yield [mtmd.mtmd_input_chunks_get(chunks, at) for at in range(count)]
-        finally:
-            mtmd.mtmd_input_chunks_free(chunks)
-            mtmd.mtmd_bitmap_free(picture)
+        with cut(self._native.vision, prompt, bitmap) as parts:
+            yield self._overview(prompt, parts) if self._single else parts
 
-    def _encode(self, chunk: Any) -> NDArray[np.float32]:
-        """Tower and projector on one image chunk, shape (tile tokens, hidden)."""
-        if mtmd.mtmd_encode_chunk(self._native.vision, chunk):
+    def _overview(self, prompt: str, parts: Sequence[Part]) -> list[Part]:
+        """The last tile alone, between the texts that the app writes round it."""
+        before, after = (
+            self.tokens(text) for text in prompt.replace(MARKER, MARKER.join(SINGLE)).split(MARKER)
+        )
+        return [before, tiles_of(parts)[-1], after]
+
+    def _see(self, tiles: Sequence[Tile]) -> list[NDArray[np.float32]]:
+        """Embeddings of each tile; encoded once where the runtime makes equal tiles."""
+        if len(tiles) > 1 and self._tiles_repeat:
+            return [self._encode(tiles[0])] * len(tiles)
+        return [self._encode(tile) for tile in tiles]
+
+    @cached_property
+    def _tiles_repeat(self) -> bool:
+        """Whether all tiles of a picture hold the same pixels, asked with a picture of noise; not
+        asked where it does not matter."""
+        if self._stock or self._single:
+            return False
+        noise = np.random.default_rng(0).integers(0, 256, (self.side, self.side, 3), np.uint8)
+        with cut(self._native.vision, MARKER, noise) as parts:
+            tiles = tiles_of(parts)
+            first = self._encode(tiles[0])
+            return all(np.array_equal(first, self._encode(tile)) for tile in tiles[1:])
+
+    def _encode(self, tile: Tile) -> NDArray[np.float32]:
+        """Tower and projector on one tile, shape (tile tokens, hidden)."""
+        if mtmd.mtmd_encode_chunk(self._native.vision, tile.chunk):
             raise PocketError(f"{self._vision_file.name}: the vision tower failed on a picture")
         values = mtmd.mtmd_get_output_embd(self._native.vision)
-        return np.ctypeslib.as_array(values, (_size(chunk), self.hidden)).copy()
+        return np.ctypeslib.as_array(values, (tile.size, self.hidden)).copy()
 
-    def _decode_image(self, chunk: Any, values: NDArray[np.float32]) -> None:
-        """Append an image chunk; mtmd knows its positions and its attention."""
-        self._check_room(_size(chunk))
+    def _decode_image(self, tile: Tile, values: NDArray[np.float32]) -> None:
+        """Append a tile; mtmd knows its positions and its attention."""
+        self._check_room(tile.size)
         position = llama.llama_pos(0)
         failed = mtmd.mtmd_helper_decode_image_chunk(
             self._native.vision,
             self._native.context,
-            chunk,
+            tile.chunk,
             values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
             self._position,
             0,
@@ -283,8 +321,7 @@ class Runtime:
         start = self._position
         self._decode(ids[:-1], every=True)
         later = [_log_softmax(self._logits(at)) for at in range(len(ids) - 1)]
-        llama.llama_memory_seq_rm(self._native.memory, 0, start, -1)
-        self._position = start
+        self._rewind(start)
         return sum(float(row[token]) for row, token in zip([first, *later], ids, strict=True))
 
 
@@ -292,17 +329,3 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log-probabilities in double precision."""
     shifted = logits.astype(np.float64) - float(logits.max())
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
-
-
-def _is_text(chunk: Any) -> bool:
-    return bool(mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT)
-
-
-def _size(chunk: Any) -> int:
-    return int(mtmd.mtmd_input_chunk_get_n_tokens(chunk))
-
-
-def _text_tokens(chunk: Any) -> list[int]:
-    count = ctypes.c_size_t()
-    tokens = mtmd.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
-    return list(tokens[: count.value])

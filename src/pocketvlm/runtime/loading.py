@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import gguf
 import llama_cpp.llama_cpp as llama
 import llama_cpp.mtmd_cpp as mtmd
 
-from pocketvlm.config import MARKER
 from pocketvlm.contract import GGUF_KEY
 from pocketvlm.errors import PocketError
-from pocketvlm.workspace import Row, fingerprint
+from pocketvlm.sections import MARKER
 
 CONTEXT = 2048
 """Positions of the KV cache: prompt, two tiles and answer."""
@@ -26,6 +24,9 @@ MICRO_BATCH = 512
 
 TINY = 32 * 2**20
 """Bytes below which a text model is computed by one thread."""
+
+PROJECTED = ("embedding_length", "projector.scale_factor")
+"""Keys of clip.vision whose product the projector takes: width x scale factor squared."""
 
 ERROR = 4
 """GGML_LOG_LEVEL_ERROR (ggml.h); the dots of loading come as 5, continued lines."""
@@ -72,6 +73,7 @@ def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
     two are of different models."""
     for path in (text, vision):
         _check_file(path)
+    _check_projector(vision)
     threads = threads or usual_threads(text)
     with ExitStack() as opened, reasons() as why:
         model = llama.llama_model_load_from_file(str(text).encode(), _model_settings())
@@ -104,9 +106,26 @@ def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
 def recorded(vision: Path) -> tuple[int, str | None]:
     """The tower's side (the key clip.vision.image_size, without which the file does not load) and
     the hash of the contract that the file was made under, if it names one."""
-    fields = gguf.GGUFReader(vision).fields
+    reader = gguf.GGUFReader(vision)
+    fields = reader.fields
     contract = fields.get(GGUF_KEY)
     return int(fields["clip.vision.image_size"].contents()), contract and contract.contents()
+
+
+def _check_projector(vision: Path) -> None:
+    """PocketError when width and scale factor do not fit the projector: llama.cpp would end the
+    process. What is no vision file it refuses itself."""
+    try:
+        reader = gguf.GGUFReader(vision)
+    except (ValueError, IndexError, KeyError, OverflowError):
+        return
+    found = {tensor.name: tensor for tensor in reader.tensors}
+    width, scale = (reader.fields.get(f"clip.vision.{name}") for name in PROJECTED)
+    projector = found.get("mm.model.fc.weight")
+    if not (width and scale and projector):
+        return
+    if int(projector.shape[0]) != int(width.contents()) * int(scale.contents()) ** 2:
+        raise PocketError(f"{vision}: {PROJECTED[1]} does not fit its projector: convert it again")
 
 
 def usual_threads(text: Path) -> int:
@@ -124,16 +143,6 @@ def cores() -> int:
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     siblings = (Path(topology.format(number)) for number in os.sched_getaffinity(0))
     return len({path.read_text() if path.is_file() else str(path) for path in siblings})
-
-
-def identity() -> Row:
-    """Which llama.cpp this is: `package` and version, `library` (hash of its shared libraries),
-    `system` (what it uses of this processor)."""
-    return {
-        "package": f"llama-cpp-python {version('llama-cpp-python')}",
-        "library": fingerprint(Path(llama._lib._name).parent),
-        "system": llama.llama_print_system_info().decode().strip(),
-    }
 
 
 def _model_settings() -> Any:

@@ -1,25 +1,27 @@
-"""Asking the shipped files about pictures, as the phone would."""
+"""Asking the bundle about pictures: its contract and its files only, as the phone would."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pocketvlm.contract import open_picture
+from pocketvlm.contract import Contract
 from pocketvlm.errors import PocketError
-from pocketvlm.project import Project
+from pocketvlm.layout import Layout
+from pocketvlm.runtime.identity import check_layout
 from pocketvlm.runtime.llama import Runtime
-from pocketvlm.workspace import Row
+from pocketvlm.workspace import Row, read_record
 
 
-def predict(project: Project, images: Sequence[Path]) -> Iterator[Row]:
+def predict(bundle: Path, images: Sequence[Path]) -> Iterator[Row]:
     """Yield `image`, `label` (None when the answer is no label), `text` and `ms` a picture; one
-    that cannot be read gets `image` and `error`. PocketError when the files are of another
-    contract."""
-    contract = project.contract
-    with Runtime(*shipped(project)) as runtime:
+    that cannot be read gets `image` and `error`. PocketError when the bundle is incomplete."""
+    contract, files = open_bundle(bundle)
+    layout = Layout.read(read_record(bundle / "contract.json"))
+    with Runtime(*files, tiles=contract.tiles) as runtime:
         runtime.check_contract(contract)
+        check_layout(runtime, contract, layout)
         for image in images:
             try:
-                bitmap = contract.bitmap(open_picture(image))
+                bitmap = contract.open(image)
             except PocketError as error:
                 yield {"image": str(image), "error": str(error)}
                 continue
@@ -32,14 +34,16 @@ def predict(project: Project, images: Sequence[Path]) -> Iterator[Row]:
             }
 
 
-def shipped(project: Project) -> tuple[Path, Path]:
-    """The converted files, or the bundle's where nothing else was kept; PocketError when there
-    are none."""
-    kind, space = project.config.convert.types[0], project.workspace
-    converted = space.text_gguf(kind), space.vision_gguf(kind)
-    if all(path.is_file() for path in converted):
-        return converted
-    text, vision = (space.bundle / path.name for path in converted)
-    if not (text.is_file() and vision.is_file()):
-        raise PocketError(f"{converted[0]} does not exist: run `pocketvlm run` first")
-    return text, vision
+def open_bundle(bundle: Path) -> tuple[Contract, tuple[Path, Path]]:
+    """The contract of a bundle and its two files; PocketError when something is missing."""
+    if not (bundle / "contract.json").is_file():
+        raise PocketError(f"{bundle} holds no bundle: run `pocketvlm run` first")
+    record = read_record(bundle / "contract.json")
+    contract = Contract.read(record)
+    if not {"model", "mmproj"} <= record.keys():
+        raise PocketError(f"{bundle / 'contract.json'} names no files: make the bundle again")
+    files = bundle / str(record["model"]), bundle / str(record["mmproj"])
+    for file in files:
+        if not file.is_file():
+            raise PocketError(f"{file} does not exist: run `pocketvlm bundle` again")
+    return contract, files

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pocketvlm.contract import Bitmap
 from pocketvlm.dataset import read_split
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.project import Project
 from pocketvlm.student.student import Student
 

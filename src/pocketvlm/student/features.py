@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pocketvlm.config import Train
 from pocketvlm.errors import PocketError
 from pocketvlm.progress import track
+from pocketvlm.sections import Train
 from pocketvlm.student.data import Split, read_bitmap
 from pocketvlm.student.inputs import pixel_values, tile_tokens, tower_states
 from pocketvlm.student.student import BATCH, Student

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import SmolVLMForConditionalGeneration
 
-from pocketvlm.contract import Bitmap
+from pocketvlm.pictures import Bitmap
 
 
 def pixel_values(bitmaps: Sequence[Bitmap]) -> Tensor:

@@ -17,9 +17,11 @@ from transformers.utils import logging
 
 from pocketvlm.base import RECORD, find_base, load_tokenizer
 from pocketvlm.errors import PocketError
-from pocketvlm.project import Project
+from pocketvlm.layout import Layout
+from pocketvlm.project import CONTRACT, Project
+from pocketvlm.runtime import ask_layout
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import read_json
+from pocketvlm.workspace import read_json, read_record
 
 logging.set_verbosity_error()  # errors reach people through PocketError, progress through our bars
 logging.disable_progress_bar()
@@ -65,7 +67,23 @@ def training_dtype() -> torch.dtype:
 def load_base(project: Project, dtype: torch.dtype = torch.float32) -> Student:
     """The base as it was downloaded."""
     folder = find_base(project).folder
-    return Student(load_model(folder, dtype), load_tokenizer(folder), project.contract)
+    model, tokenizer = load_model(folder, dtype), load_tokenizer(folder)
+    layout = layout_of(project, project.workspace.adapter, folder)
+    return Student(model, tokenizer, project.contract, layout)
+
+
+def layout_of(project: Project, made: Path, model: Path) -> Layout:
+    """The layout that the folder `made` was made under; where none is recorded for this contract,
+    this build of the runtime is asked how it treats `model`."""
+    return recorded(project, made) or ask_layout(model, project.contract)
+
+
+def recorded(project: Project, made: Path) -> Layout | None:
+    """The layout in a folder's contract.json, if it is of the present contract."""
+    record = read_record(made / CONTRACT) if (made / CONTRACT).is_file() else {}
+    if record.get("hash") != project.contract.hash or "layout" not in record:
+        return None
+    return Layout.read(record)
 
 
 def load_adapter(project: Project) -> Student:
@@ -73,8 +91,8 @@ def load_adapter(project: Project) -> Student:
     check_adapter(project)
     student = load_base(project)
     adapter = project.workspace.adapter
-    peft = attach(student.model, adapter)
-    return Student(peft.base_model.model.eval(), student.tokenizer, project.contract)
+    model = attach(student.model, adapter).base_model.model.eval()
+    return Student(model, student.tokenizer, project.contract, student.layout)
 
 
 def attach(model: SmolVLMForConditionalGeneration, adapter: Path) -> PeftModel:
@@ -105,8 +123,8 @@ def check_adapter(project: Project) -> None:
     if made != find_base(project).record | {"contract": project.contract.hash}:
         what = "device contract" if made["contract"] != project.contract.hash else "base"
         raise PocketError(
-            f"{adapter} was trained on another {what}: run `pocketvlm train` again, or put the "
-            "configuration back"
+            f"{adapter} was trained on another {what}, or by an older pocketvlm: run `pocketvlm "
+            "train` again, or put the configuration back"
         )
 
 
@@ -115,4 +133,5 @@ def load_merged(project: Project) -> Student:
     folder = project.workspace.merged
     if not (folder / "config.json").is_file():
         raise PocketError(f"{folder} holds no model: run `pocketvlm merge` first")
-    return Student(load_model(folder, torch.float32), load_tokenizer(folder), project.contract)
+    model, tokenizer = load_model(folder, torch.float32), load_tokenizer(folder)
+    return Student(model, tokenizer, project.contract, layout_of(project, folder, folder))

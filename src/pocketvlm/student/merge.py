@@ -6,8 +6,8 @@ from typing import cast
 from transformers import GenerationConfig, SmolVLMForConditionalGeneration
 
 from pocketvlm.base import find_base
-from pocketvlm.contract import Bitmap
 from pocketvlm.errors import PocketError
+from pocketvlm.pictures import Bitmap
 from pocketvlm.progress import bar, say
 from pocketvlm.project import Project
 from pocketvlm.student.data import Split
@@ -32,10 +32,10 @@ def merge(project: Project) -> Row:
         before = base.logits(sample)
         advance("adapter")
         peft = attach(base.model, adapter).eval()
-        adapted = Student(peft.base_model.model, base.tokenizer, base.contract).logits(sample)
+        adapted = replace_model(base, peft.base_model.model).logits(sample)
         advance("merged model")
         model = cast(SmolVLMForConditionalGeneration, peft.merge_and_unload())
-        merged = Student(model, base.tokenizer, base.contract)
+        merged = replace_model(base, model)
         figures = {
             "adapter_effect": float((adapted - before).abs().max()),
             "merge_error": float((merged.logits(sample) - adapted).abs().max()),
@@ -48,6 +48,11 @@ def merge(project: Project) -> Row:
         )
     )
     return figures
+
+
+def replace_model(student: Student, model: SmolVLMForConditionalGeneration) -> Student:
+    """The same tokenizer, contract and layout round other weights."""
+    return Student(model, student.tokenizer, student.contract, student.layout)
 
 
 def save(project: Project, student: Student) -> None:
@@ -66,7 +71,7 @@ def save(project: Project, student: Student) -> None:
         for name in TOKENIZER_COPIES:
             if (base / name).is_file():
                 shutil.copyfile(base / name, folder / name)
-        project.record_contract(folder)
+        project.record_contract(folder, student.layout)
 
 
 def _sample(project: Project) -> list[Bitmap]:

@@ -11,29 +11,41 @@ from torch.nn import functional
 from transformers import SmolVLMForConditionalGeneration
 
 from pocketvlm.base import encoder
-from pocketvlm.contract import END, STOPS, Bitmap, Contract
+from pocketvlm.contract import END, STOPS, Contract
+from pocketvlm.errors import PocketError
+from pocketvlm.layout import Layout
+from pocketvlm.pictures import Bitmap
 from pocketvlm.student.inputs import embed, image_features, pixel_values, tile_tokens
+from pocketvlm.student.rounding import rounded_as_runtime
 
 BATCH = 16
 """Pictures a forward pass when asking."""
 
 
 class Student:
-    """Model, tokenizer and contract; `prompt` is the runtime's token layout."""
+    """Model, tokenizer, contract and the runtime's token layout; `prompt` is its ids.
+
+    PocketError when the layout is of a model whose tiles become other numbers of embeddings."""
 
     def __init__(
         self,
         model: SmolVLMForConditionalGeneration,
         tokenizer: Tokenizer,
         contract: Contract,
+        layout: Layout,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.contract = contract
         self.encode = encoder(tokenizer)
         contract.check_answers(self.encode)
-        image = int(model.config.image_token_id)
-        self.prompt = contract.layout(self.encode, image, tile_tokens(model, contract.side))
+        self.layout = layout
+        self.prompt = list(layout.ids)
+        wanted = int(model.config.image_token_id), {tile_tokens(model, contract.side)}
+        if (layout.image_id, set(layout.tiles)) != wanted:
+            raise PocketError(
+                f"the layout {layout.words!r} was asked for another model: run `pocketvlm train`"
+            )
         self.end = self.encode(END)[0]
         known = [tokenizer.token_to_id(token) for token in STOPS]
         self.stops = [token for token in known if token is not None]
@@ -71,6 +83,24 @@ class Student:
             for features in self._features(bitmaps)
         ]
         return np.asarray(torch.cat(rows).double().cpu().numpy())
+
+    @torch.inference_mode()
+    def look(
+        self, bitmaps: Sequence[Bitmap]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Image features (n, tile tokens, hidden), embeddings of the whole prompt (n, length,
+        hidden) and first-token logits (n, vocabulary), float32: what each step hands the next."""
+        features = torch.cat(list(self._features(bitmaps)))
+        prompts = self._prompts(features)
+        logits = self.model(inputs_embeds=prompts, logits_to_keep=1).logits[:, -1]
+        first, read, seen = (value.float().cpu().numpy() for value in (logits, prompts, features))
+        return seen, read, first
+
+    @torch.inference_mode()
+    def rounded(self, bitmaps: Sequence[Bitmap]) -> NDArray[np.float32]:
+        """Image features (n, tile tokens, hidden) of a tower that rounds as llama.cpp's does."""
+        with rounded_as_runtime(self.model):
+            return torch.cat(list(self._features(bitmaps))).float().cpu().numpy()
 
     @torch.inference_mode()
     def logits(self, bitmaps: Sequence[Bitmap]) -> Tensor:

@@ -14,10 +14,12 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traini
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from pocketvlm.base import RECORD, find_base, load_tokenizer
-from pocketvlm.config import Train
 from pocketvlm.errors import PocketError
+from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.project import Project
+from pocketvlm.runtime import ask_layout
+from pocketvlm.sections import Train
 from pocketvlm.student import history
 from pocketvlm.student.data import IGNORED, Collator, Split
 from pocketvlm.student.features import Lessons
@@ -135,8 +137,9 @@ def train(project: Project) -> Row:
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(origin.folder)
     model = get_peft_model(load_model(origin.folder, training_dtype()), lora(config))
-    student = Student(model.base_model.model, tokenizer, project.contract)
-    checkpoints = _checkpoints(project, origin.record)
+    layout = ask_layout(origin.folder, project.contract)
+    student = Student(model.base_model.model, tokenizer, project.contract, layout)
+    checkpoints = _checkpoints(project, origin.record, layout)
     reporter = history.Reporter(project.contract.labels)
     trainer = StudentTrainer(
         student,
@@ -156,7 +159,7 @@ def train(project: Project) -> Row:
     record["seconds"] = round(result.metrics["train_runtime"], 1)
     for warning in record["warnings"]:
         say(f"WARNING: {warning}")
-    _save(model, project, origin.record, record)
+    _save(model, project, origin.record, layout, record)
     discard(checkpoints)
     return _figures(model, record, len(shown), len(val))
 
@@ -213,11 +216,11 @@ def arguments(
     )
 
 
-def _checkpoints(project: Project, base: Row) -> Path:
+def _checkpoints(project: Project, base: Row, layout: Layout) -> Path:
     """Where an interrupted training goes on; another base, data or setting starts anew."""
     root = project.workspace.root / "state" / "checkpoints"
     key = sha256_json(
-        [base, project.config.train.model_dump(), project.contract.hash]
+        [base, project.config.train.model_dump(), project.contract.hash, layout.ids]
         + [fingerprint(project.workspace.split(name)) for name in ("train", "val")]
         + [names_and_sizes(project.workspace.dataset / "images")]
     )[:16]
@@ -236,12 +239,13 @@ def discard(folder: Path) -> None:
         shutil.rmtree(gone)
 
 
-def _save(model: PeftModel, project: Project, base: Row, record: Row) -> None:
+def _save(model: PeftModel, project: Project, base: Row, layout: Layout, record: Row) -> None:
     with atomic_folder(project.workspace.adapter) as folder:
         with told_if_full(folder):
             model.save_pretrained(str(folder))
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card template, never filled
         write_json(folder / RECORD, base | {"contract": project.contract.hash})
+        project.record_contract(folder, layout)
         write_json(folder / "history.json", record)
         history.plot(record, folder / "history.png")
 

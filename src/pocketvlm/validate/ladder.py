@@ -10,16 +10,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pocketvlm.contract import END, Bitmap, Contract
-from pocketvlm.errors import PocketError
+from pocketvlm.layout import Layout
+from pocketvlm.pictures import Bitmap
 from pocketvlm.progress import bar
 from pocketvlm.project import Project
 from pocketvlm.validate.examples import Example
 
 if TYPE_CHECKING:
-    from pocketvlm.runtime import Runtime
     from pocketvlm.student import Student
 
 BATCH = 16
@@ -49,11 +46,11 @@ def climb(project: Project, examples: Sequence[Example]) -> list[Step]:
     gc.collect()  # the model before: peft's wrapper holds itself in a cycle
     steps.append(_adapter(project, examples))
     gc.collect()
-    merged, trained_on = _merged(project, examples)
+    merged, trained = _merged(project, examples)
     steps.append(merged)
     for kind in project.config.convert.types:
         gc.collect()
-        steps.append(_converted(project, examples, kind, trained_on))
+        steps.append(_converted(project, examples, kind, trained))
     return steps
 
 
@@ -86,13 +83,13 @@ def _adapter(project: Project, examples: Sequence[Example]) -> Step:
     return _ask_torch(ADAPTER, student, student.answers, examples, mib)
 
 
-def _merged(project: Project, examples: Sequence[Example]) -> tuple[Step, list[int]]:
-    """The merged model's step, and the token ids that every picture was trained on."""
+def _merged(project: Project, examples: Sequence[Example]) -> tuple[Step, Layout]:
+    """The merged model's step, and the layout that it was trained on."""
     from pocketvlm.student import load_merged
 
     student = load_merged(project)
     mib = _mib(project.workspace.merged, "*.safetensors")
-    return _ask_torch(MERGED, student, student.answers, examples, mib), student.prompt
+    return _ask_torch(MERGED, student, student.answers, examples, mib), student.layout
 
 
 def _ask_torch(
@@ -114,17 +111,18 @@ def _ask_torch(
     return Step(name, texts, seconds * 1000 / len(examples), mib)
 
 
-def _converted(
-    project: Project, examples: Sequence[Example], kind: str, trained_on: list[int]
-) -> Step:
-    from pocketvlm.runtime import Runtime
+def _converted(project: Project, examples: Sequence[Example], kind: str, trained: Layout) -> Step:
+    from pocketvlm.runtime import Runtime, check_layout
 
     contract, space = project.contract, project.workspace
     text, vision = space.text_gguf(kind), space.vision_gguf(kind)
     answers = []
-    with Runtime(text, vision) as runtime, bar(_describe(gguf_step(kind)), len(examples)) as step:
+    with (
+        Runtime(text, vision, tiles=contract.tiles) as runtime,
+        bar(_describe(gguf_step(kind)), len(examples)) as step,
+    ):
         runtime.check_contract(contract)
-        check_layout(runtime, contract, trained_on)
+        check_layout(runtime, contract, trained)
         for bitmaps in _batches(examples, contract.side):
             for bitmap in bitmaps:
                 answers.append(runtime.answer(contract.prompt, bitmap, contract.max_new_tokens))
@@ -136,21 +134,6 @@ def _converted(
         mib=(text.stat().st_size + vision.stat().st_size) / MIB,
         ended=[answer.ended for answer in answers],
     )
-
-
-def check_layout(runtime: "Runtime", contract: Contract, trained_on: list[int]) -> None:
-    """PocketError when the runtime asks another question than the student was taught, or does not
-    stop where its answers end. The layout depends on a picture's size, not on its pixels."""
-    black = np.zeros((contract.side, contract.side, 3), np.uint8)
-    asked = runtime.ids(contract.prompt, black)
-    if asked != trained_on:
-        raise PocketError(
-            "this llama.cpp lays a picture out otherwise than the student was trained: "
-            f"{runtime.text(asked)!r} instead of {runtime.text(trained_on)!r}; take the build that "
-            "requirements.txt names"
-        )
-    if runtime.tokens(END)[0] not in runtime.end_ids:
-        raise PocketError(f"the text file does not stop at {END}: convert again")
 
 
 def _batches(examples: Sequence[Example], side: int) -> Iterator[list[Bitmap]]:

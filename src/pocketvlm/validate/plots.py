@@ -87,11 +87,33 @@ def accuracy_plot(history: Row) -> Markup:
         return _svg(figure, "accuracy")
 
 
-def _panel(title: str) -> tuple[Figure, Axes]:
+def sizes_plot(rows: Sequence[Row]) -> Markup:
+    """Accuracy with its 95% interval against milliseconds a picture, a point a side."""
+    with rc_context(STYLE):
+        figure, axes = _panel("accuracy, %", "ms a picture in llama.cpp")
+        for row in rows:
+            at, share = row["ms"], 100 * row["accuracy"]
+            low, high = (100 * bound for bound in row["ci"])
+            axes.errorbar(
+                at,
+                share,
+                yerr=[[share - low], [high - share]],
+                fmt="o",
+                color=ACCENT,
+                ms=6,
+                lw=1.8,
+                capsize=4,
+            )
+            axes.annotate(str(row["side"]), (at, share), xytext=(9, 3), textcoords="offset points")
+        axes.set_xlim(0, 1.15 * max(row["ms"] for row in rows))
+        return _svg(figure, "sizes")
+
+
+def _panel(title: str, across: str = "epoch") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.6, 3), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(across)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.15, color=INK)
     return figure, axes

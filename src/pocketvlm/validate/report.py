@@ -51,6 +51,7 @@ def render(project: Project, figures: Row, rows: Sequence[Row]) -> str:
         truth=TRUTH[figures["truth"]],
         confusion=confusion_plot(figures["confusion"]),
         curves=curves(project),
+        audit=audited(project, figures.get("audit")),
         wrong_count=len(wrong),
         wrong=[card(project, row, figures) for row in wrong[:WRONG]],
         right=right_pictures(project, rows),
@@ -96,6 +97,26 @@ def curves(project: Project) -> Row | None:
         if best
         else "No validation split.",
         "warnings": history["warnings"],
+    }
+
+
+def audited(project: Project, figures: Row | None) -> Row | None:
+    """The audit's table, and the picture that shows its first break."""
+    if figures is None:
+        return None
+    from pocketvlm.validate.levels import CAUSES, cells, figure
+
+    broken = figures["first_break"]
+    shown = project.workspace.dataset / broken["picture"] if broken else None
+    return {
+        "pictures": figures["pictures"],
+        "originals": figures["originals"],
+        "why": figure(broken) if broken else None,
+        "rows": [cells(row) for row in figures["levels"]],
+        "ties": figures["near_ties"],
+        "broken": broken,
+        "cause": CAUSES[broken["level"]] if broken else None,
+        "picture": thumbnail(shown, 192) if shown else None,
     }
 
 

@@ -4,7 +4,7 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.validate.examples import read_examples
 from pocketvlm.validate.ladder import climb
-from pocketvlm.validate.verdict import check_gate, predictions, summary, verdict
+from pocketvlm.validate.verdict import check_gates, predictions, summary, verdict
 from pocketvlm.workspace import Row, atomic_folder, write_json, write_rows, write_text
 
 
@@ -13,12 +13,15 @@ def validate(project: Project) -> Row:
 
     Returns the main figures. GateMissed is raised after everything is written."""
     from pocketvlm.runtime import identity
+    from pocketvlm.validate.audit import audit, audit_warnings
     from pocketvlm.validate.report import render
 
     project.check_contract(project.workspace.dataset)
     split, examples = read_examples(project)
     steps = climb(project, examples)
     figures = verdict(project, split, examples, steps, identity())
+    figures["audit"] = audit(project, project.config.audit.pictures)
+    figures["warnings"] += audit_warnings(figures["audit"])
     rows = predictions(project, examples, steps)
     with atomic_folder(project.workspace.report) as folder:
         write_rows(folder / "predictions.jsonl", rows)
@@ -26,5 +29,5 @@ def validate(project: Project) -> Row:
         write_text(folder / "report.html", render(project, figures, rows))
     for warning in figures["warnings"]:
         say(f"  warning: {warning}")
-    check_gate(figures)
+    check_gates(figures)
     return summary(figures)

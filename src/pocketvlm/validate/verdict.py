@@ -77,26 +77,36 @@ def gate(project: Project, figures: Row) -> Row:
 
 def summary(figures: Row) -> Row:
     """The main figures, for the manifest and for people."""
-    return {name: figures[name] for name in SUMMARY} | {"base": figures["base"]["likelihood"]}
+    main = {name: figures[name] for name in SUMMARY} | {"base": figures["base"]["likelihood"]}
+    broken = figures["audit"]["first_break"]
+    return main | {"audit": broken["level"] if broken else "equal"}
 
 
-def check_gate(figures: Row) -> None:
-    """GateMissed, with the figures, when accuracy is below the gate."""
+def check_gates(figures: Row) -> None:
+    """GateMissed, with the figures, when accuracy is below its gate or the audit found a break."""
+    from pocketvlm.validate.audit import sentence
+
+    missed = [] if figures["gates"]["min_accuracy"]["passed"] else [missed_accuracy(figures)]
+    if broken := figures["audit"]["first_break"]:
+        missed.append(sentence(broken))
+    if missed:
+        told = " Also: ".join(missed)
+        raise GateMissed(f"{told} The files and report/report.html are written", summary(figures))
+
+
+def missed_accuracy(figures: Row) -> str:
+    """By how much accuracy missed its gate, and whether more pictures might help."""
     verdict = figures["gates"]["min_accuracy"]
-    if verdict["passed"]:
-        return
     low, high = figures["ci"]
     reach = (
         "its upper bound does: more test pictures would tell"
         if high >= verdict["value"]
         else ("neither does its upper bound: the student has to get better")
     )
-    raise GateMissed(
+    return (
         f"accuracy {verdict['accuracy']:.3f} of {figures['model']} in llama.cpp is below "
         f"validate.min_accuracy {verdict['value']} (n = {figures['n']}). The 95% interval's lower "
-        f"bound {low:.3f} does not clear the gate, {reach}. "
-        "The files and report/report.html are written",
-        summary(figures),
+        f"bound {low:.3f} does not clear the gate, {reach}."
     )
 
 

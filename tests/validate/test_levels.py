@@ -1,0 +1,83 @@
+"""How a level is judged: by its worst picture, answers by their share."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from pocketvlm.validate.levels import Finding, Level, answers, apart, figure, near_ties, summary
+
+
+@dataclass
+class Picture:
+    """As much of a taught picture as is read."""
+
+    image: str
+    margin: float = 0.01
+
+
+def pictures(count: int) -> Any:
+    return [Picture(f"p{at}") for at in range(count)]
+
+
+def judged(*worst: float | None, limit: float | None = 1.0) -> Level:
+    found = [None if value is None else Finding(value, value / 2) for value in worst]
+    return summary("image embeddings", "F32", pictures(len(found)), found, limit)
+
+
+def test_the_worst_picture_decides_and_is_named() -> None:
+    level = judged(0.1, 1.5, 0.2)
+    assert (level.passed, level.worst, level.picture) == (False, 1.5, "p1")
+    assert level.mean == pytest.approx(0.3)
+    assert level.agreement == pytest.approx(2 / 3)
+    assert "1.5" in figure(level.row())
+
+
+def test_the_limit_itself_is_inside() -> None:
+    assert judged(1.0).passed
+
+
+def test_without_a_limit_nothing_is_judged() -> None:
+    level = judged(0.1, 99, limit=None)
+    assert (level.passed, level.agreement, level.worst) == (True, None, 99)
+
+
+def test_pictures_that_could_not_be_compared_are_left_out() -> None:
+    assert judged(None, 0.5).agreement == 1.0
+    none = judged(None, None)
+    assert (none.passed, none.worst, none.note) == (True, None, "nothing to compare with")
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+def test_what_is_no_number_breaks_the_level(strange: float) -> None:
+    level = judged(0.1, strange, 0.2)
+    assert (level.passed, level.picture, level.worst) == (False, "p1", None)
+    assert "no numbers" in figure(level.row())
+    assert not judged(strange, limit=None).passed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "count", "least"), [(1, 10, 0.9), (2, 10, 0.8), (5, 1000, 0.995)]
+)
+def test_exactly_the_wanted_share_is_enough(wrong: int, count: int, least: float) -> None:
+    found = [Finding(float(at < wrong), 0.0) for at in range(count)]
+    assert answers("F32", pictures(count), found, least).passed
+    found[-1] = Finding(1.0, 1.0)
+    assert not answers("F32", pictures(count), found, least).passed
+
+
+def test_near_ties_are_not_held_against_the_level_nor_shown_as_worst() -> None:
+    found = [Finding(1.0, 1.0, "a tie", counts=False), Finding(1.0, 1.0, "a real one")]
+    found += [Finding(0.0, 0.0)] * 8
+    level = answers("Q8_0", pictures(10), found, 0.95)
+    assert (level.passed, level.agreement) == (False, 0.9)
+    assert (level.picture, level.note) == ("p1", "a real one")
+    assert [tie["note"] for tie in near_ties("Q8_0", pictures(10), found)] == ["a tie"]
+
+
+def test_several_tiles_are_compared_with_one_and_nothing_else_is_repeated() -> None:
+    one = np.ones((4, 8), np.float32)
+    assert apart(np.stack([one, one]), one) == (0, 0)
+    with pytest.raises(ValueError, match="shapes"):
+        apart(np.stack([one, one]), cast(Any, one[:1]))
