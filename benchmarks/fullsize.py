@@ -209,11 +209,12 @@ def parity(project: Project, bitmaps: list[Bitmap]) -> Iterator[Figure]:
 
 
 def audited(project: Project) -> Iterator[Figure]:
-    """The audit at its own thresholds, as a user would run it."""
+    """The audit at its own thresholds, as a user would run it. Answers of Q8_0 are shown and not
+    judged: of random weights, any of 49,280 words is as good as another."""
     figures = audit(project, PICTURES)
     say(table(figures))
-    broken = sum(not level["passed"] for level in figures["levels"])
-    yield Figure("audit: levels that differ", broken, 0)
+    exact = [level for level in figures["levels"] if level["type"] in ("-", "F32")]
+    yield Figure("audit: exact levels that differ", sum(not row["passed"] for row in exact), 0)
 
 
 def answer(project: Project, bitmap: Bitmap) -> None:

@@ -271,6 +271,6 @@ class Audit(Section):
     near_tie: float = Field(
         0.1,
         ge=0,
-        description="A differing answer is a near-tie, listed but not counted, when torch's two\n"
-        "best first tokens lie closer than this (logits).",
+        description="A differing answer is a near-tie, listed but not counted, when it parts at a\n"
+        "token that torch holds second best by less than this (logits).",
     )

@@ -6,6 +6,7 @@ import pytest
 
 from pocketvlm.config import parse_config
 from pocketvlm.contract import FAKE, GRID_TILE, OVERVIEW, Contract
+from pocketvlm.errors import ConfigError
 from pocketvlm.runtime import Runtime, another_build, ask_layout, identity, lay_out, named
 from pocketvlm.runtime.identity import behaviour
 
@@ -32,6 +33,12 @@ def test_a_single_tile_lies_between_the_texts_of_the_app(model: Path) -> None:
     contract = Contract.of(parse_config({"device": device, "task": {"question": "What?"}}))
     asked = ask_layout(model, contract)
     assert asked.words == f"What? {FAKE}{OVERVIEW}[4]{FAKE} Element:"
+
+
+def test_more_than_the_context_holds_is_refused_before_training(model: Path) -> None:
+    contract = Contract.of(parse_config({"device": {"side": 2048}}))
+    with pytest.raises(ConfigError, match=r"device\.side.* need 2\d+ tokens"):
+        ask_layout(model, contract)
 
 
 def test_behaviour_names_tiles_and_filter() -> None:

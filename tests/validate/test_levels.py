@@ -6,7 +6,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from pocketvlm.validate.levels import Finding, Level, answers, apart, figure, near_ties, summary
+from pocketvlm.config import parse_config
+from pocketvlm.contract import Contract
+from pocketvlm.validate.levels import (
+    Finding,
+    Level,
+    answer,
+    answers,
+    apart,
+    figure,
+    near_ties,
+    summary,
+)
 
 
 @dataclass
@@ -14,7 +25,6 @@ class Picture:
     """As much of a taught picture as is read."""
 
     image: str
-    margin: float = 0.01
 
 
 def pictures(count: int) -> Any:
@@ -68,12 +78,51 @@ def test_exactly_the_wanted_share_is_enough(wrong: int, count: int, least: float
 
 
 def test_near_ties_are_not_held_against_the_level_nor_shown_as_worst() -> None:
-    found = [Finding(1.0, 1.0, "a tie", counts=False), Finding(1.0, 1.0, "a real one")]
+    found = [Finding(1.0, 1.0, "a tie", 0.01), Finding(1.0, 1.0, "a real one")]
     found += [Finding(0.0, 0.0)] * 8
     level = answers("Q8_0", pictures(10), found, 0.95)
     assert (level.passed, level.agreement) == (False, 0.9)
     assert (level.picture, level.note) == ("p1", "a real one")
-    assert [tie["note"] for tie in near_ties("Q8_0", pictures(10), found)] == ["a tie"]
+    ties = near_ties("Q8_0", pictures(10), found)
+    assert [(tie["note"], tie["margin"], tie["picture"]) for tie in ties] == [("a tie", 0.01, "p0")]
+
+
+@dataclass
+class Taught:
+    """What torch said, token by token, with what came second and by how much."""
+
+    choices: list[tuple[int, int, float]]
+    answer: str = "torch's"
+    bitmap: Any = None
+
+
+@dataclass
+class Said:
+    """A runtime that says these tokens."""
+
+    ids: list[int]
+    text: str = "other"
+
+    def answer(self, *_: Any) -> "Said":
+        return self
+
+
+@pytest.mark.parametrize(
+    ("ids", "tie"),
+    [
+        ([1, 5, 9], 0.01),  # parts at the second token, torch's second best there
+        ([1, 6, 9], None),  # another token than the second best
+        ([4, 2, 9], None),  # second best, but clearly
+        ([1, 2], None),  # cut short: no token to compare
+    ],
+)
+def test_a_near_tie_is_judged_where_the_answers_part(ids: list[int], tie: float | None) -> None:
+    one = Taught([(1, 4, 3.0), (2, 5, 0.01), (3, 7, 2.0)])
+    contract: Any = Contract.of(parse_config({}))
+    found = answer(cast(Any, Said(ids)), contract, cast(Any, one), 0.1)
+    assert (found.worst, found.tie) == (1.0, tie)
+    same = answer(cast(Any, Said([1, 2, 3], "torch's")), contract, cast(Any, one), 0.1)
+    assert (same.worst, same.tie) == (0.0, None)
 
 
 def test_several_tiles_are_compared_with_one_and_nothing_else_is_repeated() -> None:

@@ -15,10 +15,11 @@ import numpy as np
 from tokenizers.pre_tokenizers import ByteLevel
 
 from pocketvlm.contract import END, FAKE, IMAGE, OVERVIEW, Contract
-from pocketvlm.errors import PocketError
+from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.export import export_skeleton
 from pocketvlm.layout import Layout, runs
 from pocketvlm.runtime.llama import Runtime
+from pocketvlm.runtime.loading import CONTEXT
 from pocketvlm.runtime.resize import distances, set_preprocessed_side
 from pocketvlm.sections import MARKER
 from pocketvlm.workspace import Row, fingerprint, sha256_json
@@ -101,11 +102,18 @@ def check_end(runtime: Runtime) -> int:
 
 def ask_layout(model: Path, contract: Contract) -> Layout:
     """How this build will ask a student with the tokenizer and config.json of the folder `model`,
-    by a throw-away skeleton of it."""
+    by a throw-away skeleton of it. ConfigError when that is more than the context holds."""
     with TemporaryDirectory() as name:
         files = export_skeleton(model, Path(name), contract.side)
         with Runtime(*files, tiles=contract.tiles) as runtime:
-            return lay_out(runtime, contract.prompt)
+            layout = lay_out(runtime, contract.prompt)
+    needed = len(layout.ids) + contract.max_new_tokens
+    if needed > CONTEXT:
+        raise ConfigError(
+            f"device.side, task.question: picture, prompt and answer need {needed} tokens, the "
+            f"context holds {CONTEXT}: take a smaller side or a shorter question"
+        )
+    return layout
 
 
 @cache

@@ -1,6 +1,7 @@
 """A student that can be asked: answers and likelihoods in torch, as the phone would ask."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,15 @@ from pocketvlm.student.rounding import rounded_as_runtime
 
 BATCH = 16
 """Pictures a forward pass when asking."""
+
+
+class Choice(NamedTuple):
+    """One token of a greedy answer, and how near another one was."""
+
+    token: int
+    second: int
+    margin: float
+    """Logits between the two."""
 
 
 class Student:
@@ -62,16 +72,41 @@ class Student:
     @torch.inference_mode()
     def answer(self, features: Tensor) -> list[str]:
         """The same for one batch of image features (n, tile tokens, hidden)."""
+        return [self._text(ids) for ids in self._generate(features).sequences.tolist()]
+
+    @torch.inference_mode()
+    def choices(self, bitmaps: Sequence[Bitmap]) -> list[list[Choice]]:
+        """Every token of each greedy answer, its end token included, with what came second."""
+        found: list[list[Choice]] = []
+        for features in self._features(bitmaps):
+            made = self._generate(features, output_logits=True)
+            best = torch.stack(made.logits, dim=1).float().topk(2)  # (n, length, 2)
+            margins = (best.values[..., 0] - best.values[..., 1]).tolist()
+            for ids, second, margin in zip(
+                made.sequences.tolist(), best.indices[..., 1].tolist(), margins, strict=True
+            ):
+                length = len(self._until_stop(ids)) + 1
+                rows = zip(ids[:length], second[:length], margin[:length], strict=True)
+                found.append([Choice(*row) for row in rows])
+        return found
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Token ids up to the first that ends an answer, as text."""
+        return self._text(list(ids))
+
+    def _generate(self, features: Tensor, output_logits: bool = False) -> Any:
+        """Greedy answers to image features (n, tile tokens, hidden): `sequences`, `logits`."""
         prompts = self._prompts(features)
-        made = self.model.generate(
+        return self.model.generate(
             inputs_embeds=prompts,
             attention_mask=torch.ones(prompts.shape[:2], device=prompts.device),
             max_new_tokens=self.contract.max_new_tokens,
             do_sample=False,
             eos_token_id=self.stops,
             pad_token_id=self.end,
+            output_logits=output_logits,
+            return_dict_in_generate=True,
         )
-        return [self._text(ids) for ids in made.tolist()]
 
     @torch.inference_mode()
     def likelihoods(self, bitmaps: Sequence[Bitmap]) -> NDArray[np.float64]:
@@ -128,7 +163,8 @@ class Student:
         return functional.log_softmax(logits, -1).gather(2, target[..., None])[..., 0].sum(1)
 
     def _text(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(self._until_stop(ids), skip_special_tokens=False))
+
+    def _until_stop(self, ids: list[int]) -> list[int]:
         ended = [at for at, token in enumerate(ids) if token in self.stops]
-        if ended:
-            ids = ids[: ended[0]]
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False))
+        return ids[: ended[0]] if ended else ids

@@ -43,8 +43,9 @@ class Finding:
     worst: float
     mean: float
     note: str = ""
-    counts: bool = True
-    """False for a near-tie: listed, but not held against the level."""
+    tie: float | None = None
+    """Torch's margin where a differing answer is a near-tie: listed, but not held against the
+    level."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def summary(
     if strange := next((pair for pair in found if not isfinite(pair[0].worst)), None):
         image = taught[strange[1]].image
         return Level(name, type, None, None, 0.0, limit, False, image, "values that are no numbers")
-    worst, at = max(found, key=lambda pair: (pair[0].counts, pair[0].worst))
-    inside = [one.worst <= (limit or 0.0) or not one.counts for one, _ in found]
+    worst, at = max(found, key=lambda pair: (pair[0].tie is None, pair[0].worst))
+    inside = [one.worst <= (limit or 0.0) or one.tie is not None for one, _ in found]
     return Level(
         name=name,
         type=type,
@@ -190,22 +191,23 @@ def logits(runtime: Runtime, contract: Contract, one: Taught, exact: bool) -> Fi
 
 
 def answer(runtime: Runtime, contract: Contract, one: Taught, near_tie: float) -> Finding:
-    """1 when the answers differ. It is a near-tie when llama.cpp's first token is torch's second
-    best, by less than `near_tie`."""
+    """1 when the answers differ. It is a near-tie when they part at a token that torch holds second
+    best by less than `near_tie`."""
     said = runtime.answer(contract.prompt, one.bitmap, contract.max_new_tokens)
     if said.text == one.answer:
         return Finding(0.0, 0.0)
-    note = f"{said.text.strip()!r} instead of {one.answer.strip()!r}"
-    tie = said.ids[0] == one.second and one.margin < near_tie
-    return Finding(1.0, 1.0, note, counts=not tie)
+    note = f"{shortened(repr(said.text), 60)} instead of {shortened(repr(one.answer), 60)}"
+    parting = ((id, mine) for id, mine in zip(said.ids, one.choices, strict=False) if id != mine[0])
+    token, (_, second, margin) = next(parting, (None, one.choices[-1]))
+    return Finding(1.0, 1.0, note, margin if token == second and margin < near_tie else None)
 
 
 def near_ties(type: str, taught: Sequence[Taught], findings: Sequence[Finding]) -> list[Row]:
     """Differing answers between whose first tokens torch itself hardly decides."""
     return [
-        {"type": type, "picture": one.image, "margin": round(one.margin, 4), "note": found.note}
+        {"type": type, "picture": one.image, "margin": round(found.tie, 4), "note": found.note}
         for one, found in zip(taught, findings, strict=True)
-        if not found.counts
+        if found.tie is not None
     ]
 
 

@@ -19,6 +19,7 @@ from pocketvlm.workspace import read_record
 
 if TYPE_CHECKING:
     from pocketvlm.student import Student
+    from pocketvlm.student.student import Choice
 
 Floats = NDArray[np.float32]
 
@@ -52,6 +53,8 @@ class Taught:
     """Of the whole prompt, (length, hidden)."""
     logits: Floats
     """Of the first token, (vocabulary,)."""
+    choices: "list[Choice]"
+    """Every token of the answer with its end token."""
     answer: str
 
     @property
@@ -63,17 +66,6 @@ class Taught:
     def original(self) -> Path | None:
         """The file it was prepared from."""
         return self.picture.original
-
-    @property
-    def second(self) -> int:
-        """The second best first token."""
-        return int(np.argsort(self.logits)[-2])
-
-    @property
-    def margin(self) -> float:
-        """How far the best first token is from the second, logits."""
-        second, best = np.partition(self.logits, -2)[-2:]
-        return float(best - second)
 
 
 def sample(project: Project, count: int) -> list[Picture]:
@@ -128,7 +120,7 @@ def _ask(
     student: "Student", pictures: Sequence[Picture], bitmaps: Sequence[Bitmap]
 ) -> list[Taught]:
     features, embeddings, logits = student.look(bitmaps)
-    answers = student.answers(bitmaps)
+    choices = student.choices(bitmaps)
     rows = zip(
         pictures,
         bitmaps,
@@ -136,7 +128,8 @@ def _ask(
         student.rounded(bitmaps),
         embeddings,
         logits,
-        answers,
+        choices,
+        [student.text([choice.token for choice in row]) for row in choices],
         strict=True,
     )
     return [Taught(picture, bitmap, student.layout, *outputs) for picture, bitmap, *outputs in rows]
