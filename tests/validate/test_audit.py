@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,22 @@ def test_an_original_that_went_missing_is_not_compared(project: Project) -> None
     figures = audit(project, 3)
     check_audit(figures)
     assert figures["originals"] == 2
+
+
+def test_a_full_disk_is_told_before_it_is_filled(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(PocketError, match=r"writes 0\.0 GB of F32 files .*state.*make room"):
+        audit(project, 1)
+    assert list((project.workspace.root / "state").glob("audit.*")) == []
+
+
+def test_what_a_killed_audit_left_is_removed(project: Project) -> None:
+    left = project.workspace.root / "state" / "audit.killed"
+    left.mkdir(parents=True)
+    audit(project, 1)
+    assert not left.exists()
 
 
 def test_a_layout_that_is_not_recorded_is_told(project: Project) -> None:

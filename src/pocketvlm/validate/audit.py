@@ -126,13 +126,20 @@ def shipped(project: Project) -> dict[str, tuple[Path, Path]]:
 
 @contextmanager
 def exact_files(project: Project) -> Iterator[tuple[Path, Path]]:
-    """F32 files of the merged model, thrown away afterwards."""
+    """F32 files of the merged model, thrown away afterwards; PocketError when the disk is full."""
     from pocketvlm.export import export_text, export_vision
 
     state, merged = project.workspace.root / "state", project.workspace.merged
     state.mkdir(exist_ok=True)
     for left in state.glob("audit.*"):  # by an audit that was killed: GB of weights
         shutil.rmtree(left, ignore_errors=True)
+    needed = sum(path.stat().st_size for path in merged.glob("*.safetensors"))
+    free = shutil.disk_usage(state).free
+    if needed > free:
+        raise PocketError(
+            f"the audit writes {needed / 1e9:.1f} GB of F32 files into {state} for a moment and "
+            f"{free / 1e9:.1f} GB are free: make room there"
+        )
     with TemporaryDirectory(prefix="audit.", dir=state) as name:
         text, vision = Path(name) / "model-F32.gguf", Path(name) / "mmproj-F32.gguf"
         export_text(merged, text, EXACT)
