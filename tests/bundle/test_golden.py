@@ -10,7 +10,7 @@ from PIL import Image
 
 from pocketvlm.bundle import bundle
 from pocketvlm.bundle.check import check_bundle
-from pocketvlm.bundle.golden import App, read_golden, replay
+from pocketvlm.bundle.golden import App, misordered, read_golden, replay
 from pocketvlm.contract import Contract
 from pocketvlm.errors import GateMissed, PocketError
 from pocketvlm.layout import Layout
@@ -87,6 +87,31 @@ def test_a_damaged_golden_json_is_told(made: Path, content: str) -> None:
     (made / "golden/golden.json").write_text(content)
     with pytest.raises(PocketError, match=r"golden\.json (is damaged|holds no)"):
         read_golden(made, open_bundle(made)[0])
+
+
+def test_first_tokens_keep_their_order_where_they_lie_clearly_apart() -> None:
+    expected = [
+        {"id": 1, "text": "a", "logit": 5.0},
+        {"id": 2, "text": "b", "logit": 4.9},
+        {"id": 0, "text": "c", "logit": 3.0},
+    ]
+    assert misordered(expected, np.array([3.0, 5.0, 4.9], np.float32)) is None
+    assert misordered(expected, np.array([3.0, 4.9, 5.0], np.float32)) is None  # a tie
+    assert misordered(expected, np.array([5.5, 5.0, 4.9], np.float32)) == ("c", "a")
+
+
+def test_other_weights_are_named(made: Path, project: Project) -> None:
+    """Same pictures, same question, another text model; random ones hardly prefer a token."""
+    from pocketvlm.export import export_text
+    from pocketvlm.student.tiny import save_tiny
+
+    other = project.workspace.root / "other"
+    save_tiny(other, seed=9, words=project.contract.labels, side=project.contract.side)
+    export_text(other, other / "model.gguf", "Q8_0")
+    _, files = open_bundle(made)
+    parted = found(made, files=(other / "model.gguf", files[1]))
+    assert len(parted) == 8
+    assert {row["level"] for row in parted} <= {"first token", "answer"}
 
 
 def test_no_bundle_is_told(tmp_path: Path) -> None:
