@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pocketvlm.config import parse_config
 from pocketvlm.contract import Contract
 from pocketvlm.errors import ConfigError
 from pocketvlm.export import resize_vision
 from pocketvlm.pictures import Bitmap
+from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
 from pocketvlm.runtime.probe import Subject, ask_build, photograph, probe, sentences
 from pocketvlm.runtime.resize import FILTERS, distances, preprocessed_side, set_preprocessed_side
@@ -67,6 +69,15 @@ def test_a_configuration_that_is_missing_is_not_passed_over(tmp_path: Path) -> N
 def test_a_picture_of_ones_own_is_shown(pair: Pair, tmp_path: Path) -> None:
     Image.new("RGB", (30, 90)).save(tmp_path / "tall.png")
     assert ask_build(None, *pair, tmp_path / "tall.png")["as_is"]["tokens"] > 8
+
+
+def test_a_project_without_files_is_probed_by_a_skeleton_of_its_base(
+    model: Path, tmp_path: Path
+) -> None:
+    settings = {"base": {"model": str(model)}, "device": {"side": 192}}
+    figures = ask_build(Project.of(parse_config(settings), tmp_path), None, None, None)
+    assert (figures["tower_side"], figures["as_is"]["image_tokens"]) == (192, 18)
+    assert f"a skeleton of {model} at 192 px" in sentences(figures)
 
 
 def test_one_file_alone_is_refused(pair: Pair) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from pocketvlm.base import TOKENIZER_FILES, find_base
 from pocketvlm.config import Config
 from pocketvlm.contract import Contract
 from pocketvlm.errors import ConfigError
@@ -53,7 +54,8 @@ class Subject:
 def ask_build(
     project: Project | None, model: Path | None, mmproj: Path | None, image: Path | None
 ) -> Row:
-    """Probe the files that are given, else the project's, else a skeleton with stock metadata.
+    """Probe the files that are given, else the project's, else a skeleton of its base; outside of a
+    project a skeleton with stock metadata.
 
     ConfigError when only one file is given."""
     if (model is None) != (mmproj is None):
@@ -68,7 +70,14 @@ def ask_build(
         if all(file.is_file() for file in files):
             return probe(Subject(*files, contract, pixels))
     with TemporaryDirectory() as name:
-        return probe(Subject(*stock_skeleton(Path(name)), contract, pixels)) | {"skeleton": True}
+        folder = Path(name)
+        if project:
+            base = find_base(project, TOKENIZER_FILES)
+            files = export_skeleton(base.folder, folder, contract.side)
+            of = f"{base.record['model']} at {contract.side} px"
+        else:
+            files, of = stock_skeleton(folder), "stock metadata"
+        return probe(Subject(*files, contract, pixels)) | {"skeleton": of}
 
 
 def stock_skeleton(folder: Path) -> tuple[Path, Path]:
@@ -161,9 +170,9 @@ def sentences(figures: Row) -> str:
     """The probe for people."""
     runtime, as_is = figures["runtime"], figures["as_is"]
     width, height = figures["bitmap"]
-    lines = ["no files given: a skeleton with stock metadata, whose times say nothing"]
+    of = figures.get("skeleton")
     lines = [
-        *(lines if "skeleton" in figures else []),
+        *([f"no files yet: a skeleton of {of}, whose times say nothing"] if of else []),
         f"{runtime['package']}, llama.cpp {runtime['version']}, behaviour {runtime['behaviour']}",
         f"tower {figures['tower_side']} px, preproc_image_size {figures['preprocessed_side']}; "
         f"the app hands over {width}x{height}",
