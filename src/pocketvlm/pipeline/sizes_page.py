@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from pocketvlm.project import Project
 from pocketvlm.validate import report
 from pocketvlm.validate.plots import sizes_plot
@@ -84,14 +82,8 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def render(project: Project, figures: Row) -> str:
     """The whole page. `figures` is sizes.json."""
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters |= {"percent": report.percent, "points": points, "signed": signed}
+    pages = report.html_pages(Path(__file__).parent)
+    pages.filters |= {"points": points, "signed": signed}
     rows = figures["sides"]
     return pages.get_template("sizes.html.j2").render(
         style=report_style(),

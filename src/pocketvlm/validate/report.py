@@ -30,16 +30,22 @@ TRUTH = {
 }
 
 
-def render(project: Project, figures: Row, rows: Sequence[Row]) -> str:
-    """The whole page. `figures` is metrics.json, `rows` are the predictions."""
+def html_pages(folder: Path) -> Environment:
+    """The HTML templates of a folder; what is put into them is escaped."""
     pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     pages.filters["percent"] = percent
+    return pages
+
+
+def render(project: Project, figures: Row, rows: Sequence[Row]) -> str:
+    """The whole page. `figures` is metrics.json, `rows` are the predictions."""
+    pages = html_pages(Path(__file__).parent)
     wrong = sorted((row for row in rows if not row["right"]), key=lambda row: -row["confidence"])
     return pages.get_template("report.html.j2").render(
         figures=figures,
