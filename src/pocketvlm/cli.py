@@ -32,6 +32,10 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one value: section.key=value.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Agree to pay again for pictures answered under another prompt."),
+]
 INTERRUPTED = 130
 """What typer exits with after Ctrl-C."""
 
@@ -55,11 +59,11 @@ def main() -> None:
         sys.exit(1)
 
 
-def load(config: Path, overrides: list[str] | None) -> Project:
+def load(config: Path, overrides: list[str] | None, agreed: bool = False) -> Project:
     """The project of a configuration file."""
     from pocketvlm.project import Project
 
-    return Project.load(config, tuple(overrides or ()))
+    return Project.load(config, tuple(overrides or ()), agreed)
 
 
 def show(figures: dict[str, Any], as_json: bool) -> None:
@@ -136,6 +140,7 @@ def run(
         str | None,
         typer.Option(metavar="SIDE,SIDE", help="Compare sides of bitmap and tower, below sizes/."),
     ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Run all stages; what is up to date is skipped."""
@@ -147,7 +152,7 @@ def run(
 
         if first or last:
             raise ConfigError("--vision-sizes goes the whole way: leave --from and --until out")
-        compared = compare_sizes(load(config, set_), read_sides(vision_sizes), force)
+        compared = compare_sizes(load(config, set_, yes), read_sides(vision_sizes), force)
         if as_json:
             show(compared, as_json)
         else:
@@ -157,7 +162,7 @@ def run(
         return check_sizes(compared)
 
     with figures_of_a_missed_gate(as_json):
-        figures = run_stages(load(config, set_), first, last, force)
+        figures = run_stages(load(config, set_, yes), first, last, force)
     if as_json:
         show(figures, as_json)
 
@@ -255,6 +260,69 @@ def audit(
 
 
 @app.command()
+def estimate(
+    config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Price the labelling of the collected pictures before anything is spent."""
+    from pocketvlm.label.estimate import estimate as price
+    from pocketvlm.label.estimate import table
+
+    figures = price(load(config, set_))
+    if as_json:
+        show(figures, as_json)
+    else:
+        print(table(figures))
+
+
+@app.command()
+def answers(
+    words: Annotated[list[str] | None, typer.Argument(help="Words that must occur.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    label: Annotated[str | None, typer.Option(help="Only pictures of this label.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="ok, none, refused, rejected, malformed or failed.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for spreadsheets.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """Search and export what the teachers said: reasons, features, colours, doubts."""
+    from pocketvlm.label import answers as room
+
+    found = room.search(load(config, set_), words or [], label, status)
+    if as_csv:
+        lines = room.as_csv(found)
+    elif as_json:
+        lines = (json.dumps(row, ensure_ascii=False) for row in found)
+    else:
+        lines = map(room.sentence, found)
+    for line in lines:
+        print(line)
+
+
+@app.command()
+def label(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    yes: Yes = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print events as JSON lines; the last has the figures.")
+    ] = False,
+) -> None:
+    """Ask the teachers about every picture that has no answer yet."""
+    from pocketvlm.pipeline import alone
+    from pocketvlm.progress import emit, listen
+
+    if as_json:
+        listen()
+    figures = alone(load(config, set_, yes), STAGES[1])
+    if as_json:
+        emit("done", **figures)
+    else:
+        show(figures, as_json)
+
+
+@app.command()
 def bundle(
     config: ConfigPath = DEFAULT_CONFIG,
     set_: Overrides = None,
@@ -289,5 +357,5 @@ def _command(stage: Stage) -> Callable[..., None]:
     return command
 
 
-for _stage in STAGES[:-1]:  # the last, bundle, has an option of its own
+for _stage in (STAGES[0], *STAGES[2:-1]):  # label and bundle have options of their own
     app.command(_stage.name, help=_stage.help)(_command(_stage))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from pocketvlm.errors import ConfigError
+from pocketvlm.prices import Price, with_known
 from pocketvlm.sections import (
     Audit,
     Base,
@@ -20,10 +21,10 @@ from pocketvlm.sections import (
     Prepare,
     Section,
     Task,
-    Teacher,
     Train,
     Validate,
 )
+from pocketvlm.teachers import Label, Teacher
 
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What PyYAML raises: ValueError for a date such as 2020-99-99, RecursionError for deep nesting."""
@@ -36,7 +37,11 @@ class Config(Section):
     device: Annotated[Device, Field(description="What the app on the phone does.")] = Device()
     base: Annotated[Base, Field(description="The pre-trained student.")] = Base()
     collect: Annotated[Collect, Field(description="Where pictures come from.")] = Collect()
-    teacher: Annotated[Teacher, Field(description="Who labels them.")] = Teacher()
+    teachers: Annotated[
+        tuple[Teacher, ...],
+        Field(min_length=1, description="Who labels them; of several, the cheapest first."),
+    ] = (Teacher(),)
+    label: Annotated[Label, Field(description="Money and second opinions.")] = Label()
     prepare: Annotated[Prepare, Field(description="From answers to splits.")] = Prepare()
     train: Annotated[Train, Field(description="LoRA on the text model.")] = Train()
     convert: Annotated[Convert, Field(description="The files for the phone.")] = Convert()
@@ -45,7 +50,19 @@ class Config(Section):
         Audit()
     )
 
+    prices: dict[str, Price] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="What a teacher's model costs, USD a million tokens, with source and date.",
+    )
+
     model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("prices")
+    @classmethod
+    def _known(cls, prices: dict[str, Price]) -> dict[str, Price]:
+        """Models that are known by themselves need no line."""
+        return with_known(prices)
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
@@ -78,6 +95,8 @@ def _override(data: dict[str, Any], override: str) -> None:
     *sections, name = key.strip().split(".")
     if not equals or not name:
         raise ConfigError(f"--set {override!r}: write --set section.key=value")
+    if sections[:1] == ["teachers"]:
+        data, sections = _teacher(data, override, sections[1:]), sections[2:]
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
@@ -88,11 +107,27 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: the value is not YAML; quote it") from None
 
 
+def _teacher(data: dict[str, Any], override: str, place: list[str]) -> dict[str, Any]:
+    """One entry of the list, counted from 0."""
+    entries = data.setdefault("teachers", [{}])
+    if not place or not place[0].isdecimal():
+        raise ConfigError(f"--set {override!r}: write teachers.0.key=value; 0 is the first teacher")
+    number = int(place[0])
+    if not isinstance(entries, list) or number >= len(entries):
+        raise ConfigError(f"--set {override!r}: the configuration has no teacher number {number}")
+    entry = entries[number]
+    if not isinstance(entry, dict):
+        raise ConfigError(f"--set {override!r}: teachers.{number} is not a section")
+    return entry
+
+
 def _explain(error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "file"
+    if key == "teacher":
+        return "teacher: is a list: write `teachers:` with `- base_url: ...` below it"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or check its spelling (see `pocketvlm init`)"
-    if error["loc"][-1] == "[key]":
+    if error["loc"][0] == "task" and error["loc"][-1] == "[key]":
         label = error["input"]
         return f"task.labels: YAML reads a label as {label!r}: put it in quotes"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -103,13 +138,46 @@ def commented_yaml(config: Config) -> str:
     """The configuration as YAML with each field's documentation above it."""
     lines = ["# PocketVLM project. Every key is optional; these are the values in force."]
     for name, field in Config.model_fields.items():
-        section: Section = getattr(config, name)
+        value = getattr(config, name)
         lines += ["", f"# {field.description}", f"{field.alias or name}:"]
-        values = section.model_dump(mode="json")
-        for key, inner in type(section).model_fields.items():
-            lines += [f"  # {line}" for line in (inner.description or "").splitlines()]
-            lines += [f"  {line}" for line in _yaml({key: values[key]}).splitlines()]
+        if isinstance(value, Section):
+            lines += [f"  {line}" for line in _explained(value)]
+        elif isinstance(value, tuple):
+            lines += [line for entry in value for line in _entry(entry)]
+        else:
+            models = dict.fromkeys(teacher.model for teacher in config.teachers)
+            used = [model for model in models if model in value]
+            lines += [f"  {price_line(model, value[model])}" for model in used]
     return "\n".join(lines) + "\n"
+
+
+def _explained(section: Section) -> list[str]:
+    """The keys of a section, each below its documentation."""
+    lines: list[str] = []
+    values = section.model_dump(mode="json")
+    for key, inner in type(section).model_fields.items():
+        lines += [f"# {line}" for line in (inner.description or "").splitlines()]
+        lines += _yaml({key: values[key]}).splitlines()
+    return lines
+
+
+def _entry(section: Section) -> list[str]:
+    """The same as an entry of a list: the dash stands before the first key."""
+    lines = _explained(section)
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return [
+        f"  - {line}" if number == first else f"    {line}" for number, line in enumerate(lines)
+    ]
+
+
+def price_line(model: str, price: Price) -> str:
+    """One model's price in one line: a table stays readable."""
+    pair = [model, price.model_dump(mode="json")]
+    key, values = (
+        yaml.dump([part], Dumper=_Quoted, sort_keys=False, default_flow_style=True, width=10**6)
+        for part in pair
+    )
+    return f"{key.strip()[1:-1]}: {values.strip()[1:-1]}"
 
 
 class _Quoted(yaml.SafeDumper):

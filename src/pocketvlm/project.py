@@ -24,16 +24,19 @@ class Project:
     config: Config
     contract: Contract
     workspace: Workspace
+    agreed: bool = False
+    """Whether the user has agreed (`--yes`) to pay for questions that were answered before in
+    another wording."""
 
     @classmethod
-    def load(cls, path: Path, overrides: tuple[str, ...] = ()) -> "Project":
+    def load(cls, path: Path, overrides: tuple[str, ...] = (), agreed: bool = False) -> "Project":
         """Read `pocketvlm.yaml`; ConfigError names each mistake."""
-        return cls.of(load_config(path, overrides), path.resolve().parent)
+        return cls.of(load_config(path, overrides), path.resolve().parent, agreed)
 
     @classmethod
-    def of(cls, config: Config, root: Path) -> "Project":
+    def of(cls, config: Config, root: Path, agreed: bool = False) -> "Project":
         """A project from a configuration made in memory."""
-        return cls(config, Contract.of(config), Workspace(root))
+        return cls(config, Contract.of(config), Workspace(root), agreed)
 
     def path(self, given: Path) -> Path:
         """A path of the configuration: relative ones are meant from the workspace."""

@@ -166,28 +166,6 @@ class Collect(Section):
     )
 
 
-class Teacher(Section):
-    """The strong vision model behind any OpenAI-compatible endpoint."""
-
-    base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
-    model: str = Field("gpt-4o-mini", description="Model name sent to the endpoint.")
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
-        description="Name of the environment variable (or line of .env) that holds the key.",
-    )
-    max_side: int = Field(
-        1024, ge=64, description="Pictures are sent as JPEG no larger than this, pixels."
-    )
-    structured: bool = Field(
-        True, description="Ask for JSON-schema output first; servers without it fall back to text."
-    )
-    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
-    max_tokens: int = Field(700, ge=64, description="Longest answer, tokens.")
-    concurrency: int = Field(8, ge=1, le=256, description="Calls in flight.")
-    timeout: float = Field(60.0, gt=0, description="Seconds before a call counts as failed.")
-    retries: int = Field(5, ge=0, description="Repeats of a failed call, with growing pauses.")
-
-
 class Prepare(Section):
     """From answers to splits. The split depends on the hash of the picture alone (80/10/10)."""
 

@@ -54,6 +54,16 @@ class Workspace:
         return self.root / "labels" / "answers.jsonl"
 
     @property
+    def label_report(self) -> Path:
+        """What the teachers said, for people."""
+        return self.root / "labels" / "report.html"
+
+    @property
+    def reviews(self) -> Path:
+        """A person's decisions, append-only; the last one on a picture counts."""
+        return self.root / "labels" / "reviews.jsonl"
+
+    @property
     def dataset(self) -> Path:
         """Device bitmaps and the three splits."""
         return self.root / "dataset"

@@ -19,7 +19,7 @@ from PIL import Image
 from pocketvlm.config import parse_config
 from pocketvlm.demo.rules import judge
 from pocketvlm.demo.scenes import draw
-from pocketvlm.demo.teacher import MODEL, answer, serve
+from pocketvlm.demo.teacher import MODEL, NEAR, answer, serve
 from pocketvlm.label import answers_of, label
 from pocketvlm.label.client import encode_picture
 from pocketvlm.label.prompt import answer_schema
@@ -61,7 +61,7 @@ def scene(path: Path, element: str, seed: int) -> Path:
 
 def test_scenes_are_labelled_over_http(tmp_path: Path, url: str) -> None:
     teacher = {"base_url": url, "model": MODEL}
-    project = Project.of(parse_config({"teacher": teacher}), tmp_path)
+    project = Project.of(parse_config({"teachers": [teacher]}), tmp_path)
     project.workspace.originals.mkdir()
     rows, truth = [], {}
     for number in range(40):
@@ -72,7 +72,7 @@ def test_scenes_are_labelled_over_http(tmp_path: Path, url: str) -> None:
     write_rows(project.workspace.index, rows)
     figures = label(project)
     assert figures["status"] == {"ok": 40}
-    assert figures["tokens_in"] > 0
+    assert all(answer["tokens_in"] > 0 for _, answer in answers_of(project))
     right = sum(answer["label"] == truth[row["sha256"]] for row, answer in answers_of(project))
     assert right >= 32
 
@@ -82,12 +82,14 @@ def test_it_says_what_the_rules_say(tmp_path: Path) -> None:
         said = answer(picture.convert("RGB"))
         judged = judge(np.asarray(picture.convert("RGB")))
     assert list(said) == list(answer_schema(Task())["properties"])
-    assert (said["label"], said["alternative"]) == (judged.label, judged.alternative)
+    assert said["label"] == judged.label
+    near = judged.scores[judged.alternative] >= NEAR
+    assert said["alternative"] == (judged.alternative if near else None)
     assert said["confidence"] == round(judged.confidence, 3)
 
 
 def test_nothing_but_the_pixels_counts(tmp_path: Path, url: str) -> None:
-    image = encode_picture(scene(tmp_path / "water.png", "metal", 5), 512)
+    image, _ = encode_picture(scene(tmp_path / "water.png", "metal", 5), 512)
     picture = {"type": "image_url", "image_url": {"url": image}}
 
     def said(text: str) -> str:

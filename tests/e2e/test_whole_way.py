@@ -86,7 +86,7 @@ def test_ten_pictures_and_a_teacher(tmp_path: Path) -> None:
     with serve() as url:
         config = {
             "base": {"model": "base"},
-            "teacher": {"base_url": url, "model": MODEL},
+            "teachers": [{"base_url": url, "model": MODEL}],
             "train": {"epochs": 1},
             "validate": {"min_accuracy": 0, "truth": "known", "truth_file": "truth.jsonl"},
         }

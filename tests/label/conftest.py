@@ -1,5 +1,6 @@
 """A workspace with collected pictures and a teacher that answers what the test queues."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows, sha256_file, write_rows, write_text
 
 from .server import Server
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # the simulated teacher
 
 KEY = "sk-a-secret-that-nobody-may-read"
 
@@ -30,10 +33,18 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def make(root: Path, count: int, url: str, **teacher: Any) -> Project:
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves labels/report.html empty: to draw it takes longer than all the rest of a small run."""
+    monkeypatch.setattr("pocketvlm.label.page.render", lambda *_, **__: "")
+
+
+def make(
+    root: Path, count: int, url: str, config: dict[str, Any] | None = None, **teacher: Any
+) -> Project:
     """A workspace of `count` collected pictures that asks the endpoint `url`, one at a time."""
     settings = {"base_url": url, "model": "stand-in", "concurrency": 1, "retries": 2} | teacher
-    project = Project.of(parse_config({"teacher": settings}), root)
+    project = Project.of(parse_config({"teachers": [settings]} | (config or {})), root)
     write_text(root / "pocketvlm.yaml", commented_yaml(project.config))
     originals, rows = project.workspace.originals, []
     originals.mkdir(exist_ok=True)
@@ -41,7 +52,8 @@ def make(root: Path, count: int, url: str, **teacher: Any) -> Project:
         path = originals / f"{number}.png"
         Image.fromarray(np.full((40, 40, 3), number, np.uint8)).save(path)
         origin = f"pictures/{number}.png"
-        rows.append({"sha256": sha256_file(path), "file": path.name, "origin": origin})
+        row: Row = {"sha256": sha256_file(path), "file": path.name, "origin": origin}
+        rows.append(row | {"width": 40, "height": 40})
     write_rows(project.workspace.index, rows)
     return project
 

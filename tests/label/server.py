@@ -16,6 +16,7 @@ GOOD = {
     "colours": ["blue"],
     "texture": "smooth",
     "reason": "It shows a lake.",
+    "ambiguity": "There is a shore.",
     "alternative": "land",
     "confidence": 0.9,
     "label": "water",
@@ -29,7 +30,8 @@ class Reply:
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    instead: Literal["", "hang", "cut", "half", "dribble"] = ""
+    instead: Literal["", "hang", "cut", "half", "dribble", "raw"] = ""
+    """`raw`: the body is all that is sent, status line and headers too; the connection is kept."""
 
 
 def says(content: str | None, finish: str = "stop", **message: Any) -> Reply:
@@ -118,6 +120,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self._cut()
                 return
             data = reply.body.encode()
+            if reply.instead == "raw":
+                self.wfile.write(data)
+                return
             self.send_response(reply.status)
             headers = {"Content-Type": "application/json"} | reply.headers
             for name, value in (headers | {"Content-Length": str(len(data))}).items():

@@ -39,6 +39,9 @@ def test_a_local_server_needs_none(
     assert server.keys == ["Bearer none"]
 
 
+FREE = {"stand-in": {"input_usd": 0, "output_usd": 0, "image": {"rule": "fixed", "tokens": 1}}}
+
+
 @pytest.mark.parametrize("bad", ["sk-half\nof-it", "sk-with\u2026dots", "two words"])
 def test_a_key_no_header_can_carry_is_never_shown(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, bad: str
@@ -107,7 +110,7 @@ def test_an_environment_that_no_connection_can_use_is_named(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"no connection .* can be set up .*ALL_PROXY"):
-        label(make(tmp_path, 1, "https://teacher.invalid/v1"))
+        label(make(tmp_path, 1, "https://teacher.invalid/v1", config={"prices": FREE}))
 
 
 def test_a_proxy_of_the_environment_is_not_asked_about_loopback(

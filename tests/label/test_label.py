@@ -22,18 +22,22 @@ def test_figures_count_labels_and_statuses(tmp_path: Path, server: Server) -> No
             answer(label="fire"),
             answer(label="none"),
             answer(label="aether"),
-            says(None, refusal="I cannot help with that."),
+            answer(),
+            *[says(None, refusal="I cannot help with that.")] * 2,
         ]
     )
     figures = label(make(tmp_path, 6, server.url))
+    said = figures.pop("warnings")
     assert figures == {
         "asked": 6,
         "status": {"ok": 3, "none": 1, "rejected": 1, "refused": 1},
         "unanswered": 0,
         "labels": {"water": 2, "fire": 1},
-        "tokens_in": 600,
-        "tokens_out": 120,
+        "usd": 0.0,
+        "usd_per_label": 0.0,
     }
+    refused = "1 of 6 pictures were refused and are left out: another model may answer"
+    assert refused in said
 
 
 def test_each_call_stands_between_two_rows(tmp_path: Path, server: Server) -> None:
@@ -74,8 +78,10 @@ def test_as_many_calls_at_a_time_as_allowed(tmp_path: Path, server: Server) -> N
 def test_the_picture_goes_as_a_jpeg_of_bounded_size(tmp_path: Path) -> None:
     path = tmp_path / "wide.png"
     Image.fromarray(np.full((300, 600, 3), (10, 200, 30), np.uint8)).save(path)
-    kind, _, data = encode_picture(path, 128).partition(",")
+    url, size = encode_picture(path, 128)
+    kind, _, data = url.partition(",")
     sent = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert size == sent.size
     assert (kind, sent.format, sent.size) == ("data:image/jpeg;base64", "JPEG", (128, 64))
     assert np.allclose(np.asarray(sent).mean((0, 1)), (10, 200, 30), atol=3)
 
@@ -83,5 +89,5 @@ def test_the_picture_goes_as_a_jpeg_of_bounded_size(tmp_path: Path) -> None:
 def test_a_small_picture_is_not_enlarged(tmp_path: Path) -> None:
     path = tmp_path / "small.png"
     Image.new("RGB", (40, 40)).save(path)
-    data = encode_picture(path, 1024).partition(",")[2]
+    data = encode_picture(path, 1024)[0].partition(",")[2]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 40)

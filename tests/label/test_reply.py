@@ -26,7 +26,8 @@ LABELS = ("Water", "land")
         '{"choices": []}',
         '{"choices": [{}]}',
         '{"choices": [{"message": null}]}',
-        '{"error": {"message": "overloaded"}}',
+        '{"choices": [{"message": {"content": 5}}]}',
+        '{"error": null}',
     ],
 )
 def test_no_chat_completion(body: str) -> None:
@@ -34,6 +35,29 @@ def test_no_chat_completion(body: str) -> None:
     assert row["status"] == "malformed"
     assert row["raw"] == body
     assert "base_url" in row["error"]
+
+
+@pytest.mark.parametrize(
+    "error", [{"message": "all are\nbusy", "code": 502}, "all are busy", {"all": "are busy"}]
+)
+def test_an_error_with_status_200_is_told(error: object) -> None:
+    row = read_reply(json.dumps({"error": error}), LABELS)
+    assert row["status"] == "malformed"
+    assert "the server answers with an error: " in row["error"] and "busy" in row["error"]
+
+
+def test_liberties_around_a_good_answer_do_not_lose_it() -> None:
+    """Parts in place of text, and fields of other types."""
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": json.dumps(GOOD)}, 7]
+    message = {"content": parts, "refusal": False, "tool_calls": 7}
+    body = {"choices": [{"message": message, "finish_reason": 7, "index": "x"}], "usage": ["x"]}
+    row = read_reply(json.dumps(body), LABELS)
+    assert (row["status"], row["label"], row["tokens_in"]) == ("ok", "Water", None)
+
+
+def test_of_a_huge_answer_only_so_much_is_kept() -> None:
+    row = read_reply(says("x" * 1_000_000).body, LABELS)
+    assert (row["status"], len(row["raw"])) == ("malformed", 100_000)
 
 
 def test_a_good_answer_gives_every_field() -> None:

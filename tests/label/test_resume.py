@@ -59,7 +59,7 @@ def test_killed_and_resumed_no_answered_picture_is_asked_twice(
     server.asked.clear()
     assert label(project)["status"] == {"ok": PICTURES}
     sent = {
-        encode_picture(project.workspace.originals / row["file"], 1024): row["sha256"]
+        encode_picture(project.workspace.originals / row["file"], 1024)[0]: row["sha256"]
         for row in read_rows(project.workspace.index)
     }
     asked = [sent[image] for image in server.images()]

@@ -25,3 +25,12 @@ def test_a_parameter_refused_under_both_names_is_an_error(tmp_path: Path, server
     server.queue.extend(unsupported(name) for name in names)
     project = make(tmp_path, 2, server.url, retries=0, concurrency=1)
     assert label(project)["status"] == {"failed": 1, "ok": 1}
+
+
+def test_calls_that_are_refused_together_all_learn_it(tmp_path: Path, server: Server) -> None:
+    """The first of them learns it while the others are in flight: none of them fails."""
+    server.delay = 0.1
+    server.queue.extend([unsupported("max_tokens")] * 4 + [unsupported("temperature")] * 4)
+    project = make(tmp_path, 8, server.url, retries=0, concurrency=4)
+    assert label(project)["status"] == {"ok": 8}
+    assert len(server.asked) == 16

@@ -59,3 +59,12 @@ def test_one_bad_picture_does_not_turn_it_off(tmp_path: Path, server: Server) ->
 def test_it_can_be_turned_off(tmp_path: Path, server: Server) -> None:
     label(make(tmp_path, 2, server.url, structured=False))
     assert not any("response_format" in request for request in server.asked)
+
+
+def test_calls_that_are_refused_together_all_learn_it(tmp_path: Path, server: Server) -> None:
+    """The first of them learns it while the others are in flight: none of them fails."""
+    server.delay = 0.1
+    server.queue.extend([refusal(400, "response_format is not supported")] * 4)
+    project = make(tmp_path, 8, server.url, retries=0, concurrency=4)
+    assert label(project)["status"] == {"ok": 8}
+    assert len(server.asked) == 12

@@ -17,10 +17,10 @@ from tests.test_cli import pocketvlm
 KEY = "POCKETVLM_TEST_KEY"
 
 
-def project(root: Path, **sections: dict[str, Any]) -> Project:
+def project(root: Path, **sections: Any) -> Project:
     """Pictures, the demo's base and a teacher that needs a key."""
     draw_pictures(root / "pictures", 2)
-    config = {"base": {"model": str(BASE)}, "teacher": {"api_key_env": KEY}}
+    config = {"base": {"model": str(BASE)}, "teachers": [{"api_key_env": KEY}]}
     return Project.of(parse_config(config | sections), root)
 
 
@@ -44,9 +44,9 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_teacher_on_this_machine_needs_no_key(tmp_path: Path) -> None:
     teacher = {"api_key_env": KEY, "base_url": "http://localhost:8000/v1"}
-    facts, problems = examine(project(tmp_path, teacher=teacher))
+    facts, problems = examine(project(tmp_path, teachers=[teacher]))
     assert problems == []
-    assert "not needed" in facts["key"]
+    assert "not needed" in facts["teachers"][0]["key"]
 
 
 def test_an_empty_folder_of_pictures_is_a_problem(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_missing_custom_dataset_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_command_ends_with_the_problems_exit_code(tmp_path: Path) -> None:
-    config = {"base": {"model": str(BASE)}, "teacher": {"api_key_env": KEY}}
+    config = {"base": {"model": str(BASE)}, "teachers": [{"api_key_env": KEY}]}
     (tmp_path / "pocketvlm.yaml").write_text(yaml.safe_dump(config))
     done = pocketvlm("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 2

@@ -59,9 +59,9 @@ def test_a_lost_result_is_a_reason(project: Project) -> None:
 def test_how_the_teacher_is_reached_is_no_reason(project: Project) -> None:
     label = next(stage for stage in STAGES if stage.name == "label")
     before = label.state(project)
-    moved = changed(project, teacher={"base_url": "http://127.0.0.1:9/v1", "concurrency": 2})
+    moved = changed(project, teachers=[{"base_url": "http://127.0.0.1:9/v1", "concurrency": 2}])
     assert label.state(moved) == before
-    assert label.state(changed(project, teacher={"model": "other"})) != before
+    assert label.state(changed(project, teachers=[{"model": "other"}])) != before
 
 
 def test_other_weights_in_the_bases_folder_are_a_reason(project: Project) -> None:
@@ -156,7 +156,7 @@ def test_another_llama_cpp_or_other_bitmaps_are_a_reason(
         ({"convert": {"types": ["F16"]}}, {"convert", "validate", "bundle"}),
         ({"train": {"epochs": 1}}, {"train"}),
         ({"prepare": {"min_confidence": 0.5}}, {"prepare", "validate"}),
-        ({"teacher": {"model": "other"}}, {"label", "prepare"}),
+        ({"teachers": [{"model": "other"}]}, {"label", "prepare"}),
         ({"device": {"side": 128}}, {"prepare", "train", "convert", "validate", "bundle"}),
     ],
 )

@@ -15,14 +15,14 @@ from playwright.sync_api import Browser
 
 from pocketvlm.config import load_config, parse_config
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
+from pocketvlm.intervals import wilson
 from pocketvlm.layout import Layout
 from pocketvlm.pipeline import sizes
 from pocketvlm.pipeline.sizes import check_sizes, compare_sizes, paired, read_sides
 from pocketvlm.pipeline.sizes_page import table
+from pocketvlm.plots import sizes_plot
 from pocketvlm.project import Project
 from pocketvlm.student.tiny import save_tiny
-from pocketvlm.validate.metrics import wilson
-from pocketvlm.validate.plots import sizes_plot
 from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_rows, write_text
 from tests.e2e.test_whole_way import colour_project
 from tests.test_cli import pocketvlm

@@ -13,7 +13,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from pocketvlm.config import parse_config
 from pocketvlm.contract import END, IMAGE
-from pocketvlm.label.ledger import Ledger, question_key
+from pocketvlm.label.ledger import append
+from pocketvlm.label.plan import question_key
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows, sha256_file, write_rows
 
@@ -58,9 +59,9 @@ def collected(project: Project, count: int) -> list[Row]:
 
 def answered(project: Project, row: Row, **fields: Any) -> None:
     """Write an answer of the teacher into the ledger."""
-    key = question_key(project.config, row["sha256"])
+    key = question_key(project.config, 0, row["sha256"])
     good = {"status": "ok", "label": "water", "confidence": 0.9, "reason": "It is wet."}
-    Ledger(project.workspace.answers).record({"kind": "answer", "key": key} | good | fields)
+    append(project.workspace.answers, [{"kind": "answer", "key": key} | good | fields])
 
 
 def lines(project: Project, name: str) -> list[Row]:

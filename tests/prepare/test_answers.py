@@ -29,7 +29,10 @@ def test_a_line_holds_what_the_plan_says(tmp_path: Path, base: Path) -> None:
         "confidence": 0.9,
         "reason": "It is wet.",
         "visual_features": ["waves"],
+        "colours": ["blue"],
+        "texture": None,
         "alternative": "land",
+        "ambiguity": None,
         "source": "teacher",
         "reviewed": False,
     }

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketvlm.intervals import wilson
 from pocketvlm.validate import metrics
 
 LABELS = ("water", "fire", "other")
@@ -34,14 +35,14 @@ def test_lists_of_different_length_are_refused() -> None:
     ],
 )
 def test_wilson_has_the_known_values(right: int, n: int, low: float, high: float) -> None:
-    assert metrics.wilson(right, n) == pytest.approx((low, high), abs=1e-4)
+    assert wilson(right, n) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(st.integers(1, 5000), st.data())
 def test_wilson_holds_the_share_and_narrows_with_n(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    low, high = metrics.wilson(right, n)
-    more_low, more_high = metrics.wilson(right * 4, n * 4)
+    low, high = wilson(right, n)
+    more_low, more_high = wilson(right * 4, n * 4)
     assert 0 <= low <= right / n + 1e-12
     assert right / n - 1e-12 <= high <= 1
     assert more_high - more_low < high - low

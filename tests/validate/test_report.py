@@ -9,8 +9,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from pocketvlm.pages import percent
 from pocketvlm.project import Project
-from pocketvlm.validate.report import WRONG, percent
+from pocketvlm.validate.report import WRONG
 from pocketvlm.workspace import Row, write_json
 
 from .conftest import history, html, lines

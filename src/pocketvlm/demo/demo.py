@@ -76,7 +76,7 @@ def demo_config(url: str, seed: int) -> Config:
     overrides: dict[str, Any] = {
         "base": {"model": str(BASE)},
         "collect": {"folder": "pictures", "licence": "Apache-2.0 (drawn by pocketvlm)"},
-        "teacher": {"base_url": url, "model": MODEL, "max_side": 256, "concurrency": 4},
+        "teachers": [{"base_url": url, "model": MODEL, "max_side": 256, "concurrency": 4}],
         "train": {
             "connector": True,  # a tower this small does not suffice as it is
             "mirror": True,  # nothing in nature depends on left and right

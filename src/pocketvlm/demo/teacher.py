@@ -27,6 +27,9 @@ from pocketvlm.progress import say
 
 MODEL = "rule-teacher"
 
+NEAR = 0.15
+"""Share of the second-best label from which it is named as the alternative."""
+
 SPAWN = get_context("spawn")
 """How processes begin: a fork would copy the locks of torch's threads."""
 
@@ -99,12 +102,15 @@ def find_picture(request: dict[str, Any]) -> Image.Image:
 def answer(picture: Image.Image) -> dict[str, Any]:
     """What the rules say of a picture, in the order the prompt asks for."""
     judgement = judge(np.asarray(picture))
+    second, share = judgement.alternative, judgement.scores[judgement.alternative]
+    near = share >= NEAR
     return {
         "visual_features": judgement.visual_features,
         "colours": [judgement.colours],
         "texture": judgement.texture,
         "reason": judgement.reason,
-        "alternative": judgement.alternative,
+        "ambiguity": f"the measures give {second} {share:.0%}" if near else None,
+        "alternative": second if near else None,
         "confidence": round(judgement.confidence, 3),
         "label": judgement.label,
     }

@@ -1,6 +1,7 @@
-"""The teacher: prompt, answer schema, client, ledger."""
+"""The teachers: prompt, pace, money, ledger, opinions."""
 
+from pocketvlm.label.decisions import answers_of
 from pocketvlm.label.label import label
-from pocketvlm.label.ledger import Ledger, answers_of
+from pocketvlm.label.ledger import Ledger
 
 __all__ = ["Ledger", "answers_of", "label"]

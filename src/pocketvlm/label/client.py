@@ -1,12 +1,13 @@
 """One question to the teacher through any OpenAI-compatible endpoint."""
 
-import asyncio
 import base64
 import io
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,10 +17,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pocketvlm.config import Config
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.label.calls import Outcome, is_moderation, no_entry, read_status
+from pocketvlm.label.calls import failed as failed
 from pocketvlm.label.prompt import answer_schema, build_prompt
 from pocketvlm.label.reply import read_reply
+from pocketvlm.label.wire import Wire
 from pocketvlm.pictures import open_picture
+from pocketvlm.teachers import Teacher
 from pocketvlm.workspace import Row
+
+BAD_REQUEST, UNPROCESSABLE = 400, 422
 
 STRUCTURED_UNKNOWN = (400, 404, 415, 422, 501)
 """How servers without structured output refuse `response_format`."""
@@ -27,53 +34,53 @@ STRUCTURED_UNKNOWN = (400, 404, 415, 422, 501)
 SHORTEST_SECRET = 8
 """Characters of a key worth hiding; shorter ones are placeholders such as `none` or `EMPTY`."""
 
+LONGEST_SAID = 300
+"""Characters kept of an error: some servers send a page."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that no proxy of the environment can reach."""
 
 
-class Unreachable(PocketError):
-    """No connection to the endpoint."""
+class Manner(NamedTuple):
+    """How the server wants to be asked, as far as its refusals have shown."""
+
+    structured: bool
+    sampling: Row
 
 
-class Deadline(openai.DefaultAsyncHttpxClient):
-    """An HTTP client whose `timeout` bounds a whole call. httpx bounds each read, so that a server
-    that sends a byte now and then would hold a call for ever."""
+class Client:
+    """One teacher's endpoint with its key. A call is one attempt: who asks decides about another.
+    ConfigError when the address or the key cannot be right."""
 
-    async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        """One attempt; httpx2.ReadTimeout, which openai tries again, when it takes too long."""
-        try:
-            async with asyncio.timeout(self.timeout.read):
-                return await super().send(request, **how)
-        except TimeoutError:
-            raise httpx2.ReadTimeout("the call took too long", request=request) from None
-
-
-class Teacher:
-    """The endpoint with its key, timeout and retries (openai's, which honour Retry-After up to
-    two minutes). ConfigError when the address or the key cannot be right."""
-
-    def __init__(self, config: Config, root: Path) -> None:
-        settings = config.teacher
-        self.config = config
-        self.structured = settings.structured
-        self.sampling: dict[str, Any] = {
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
+    def __init__(self, config: Config, teacher: Teacher, root: Path) -> None:
+        self.teacher, self.task = teacher, config.task
+        sampling = {
+            "temperature": teacher.temperature,
+            "max_tokens": teacher.max_tokens,
+            "reasoning_effort": teacher.reasoning_effort,
         }
+        wanted = {name: value for name, value in sampling.items() if value is not None}
+        self.manner = Manner(teacher.structured, wanted)
         self.prompt = build_prompt(config.task)
-        self.key = read_key(settings.api_key_env, root) or "none"
-        host = check_address(settings.base_url)
+        self.key = read_key(teacher.api_key_env, root) or "none"
+        self.answered = False
+        """Whether this run has had an answer: then address, model and key are right."""
+        host = check_address(teacher.base_url)
         try:
             self.client = openai.AsyncOpenAI(
-                base_url=settings.base_url,
+                base_url=teacher.base_url,
                 api_key=self.key,
-                timeout=settings.timeout,
-                max_retries=settings.retries,
-                http_client=Deadline(timeout=settings.timeout, trust_env=host not in LOOPBACK),
+                timeout=teacher.timeout,
+                max_retries=0,
+                http_client=Wire(
+                    timeout=teacher.timeout,
+                    trust_env=host not in LOOPBACK,
+                    limits=httpx2.Limits(max_connections=teacher.concurrency + 8),
+                ),
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigError(
-                f"no connection to {settings.base_url} can be set up ({error}): check ALL_PROXY, "
+                f"no connection to {teacher.base_url} can be set up ({error}): check ALL_PROXY, "
                 "HTTPS_PROXY, HTTP_PROXY and SSL_CERT_FILE of the environment"
             ) from None
 
@@ -81,112 +88,108 @@ class Teacher:
         """Close the connections."""
         await self.client.close()
 
-    async def ask(self, picture: Path) -> Row:
-        """The answer row's own fields: status, label, confidence, ..., raw, tokens, seconds.
-
-        Failures of one call become rows; PocketError is what would fail every call."""
-        settings, started = self.config.teacher, time.monotonic()
+    async def ask(self, picture: str) -> Outcome:
+        """One call about a picture (data URL)."""
+        started = time.monotonic()
         try:
-            image = await asyncio.to_thread(encode_picture, picture, settings.max_side)
-        except PocketError as error:
-            return failed("picture", str(error))
-        try:
-            row = read_reply(self._hide(await self._complete(image)), self.config.task.labels)
+            outcome = self._read(*await self._complete(picture))
         except openai.APITimeoutError:
-            row = failed("timeout", f"no answer within {settings.timeout:g} s")
+            row = failed("timeout", f"no answer within {self.teacher.timeout:g} s")
+            outcome = Outcome(row, "troubled", "unknown")
         except openai.APIConnectionError as error:
-            raise Unreachable(
-                f"{settings.base_url} cannot be reached ({error.__cause__ or error}): "
-                "check teacher.base_url and that the server runs"
-            ) from None
+            outcome = self._cut(error)
         except openai.APIStatusError as error:
-            row = self._refused(error)
-        return row | {"seconds": round(time.monotonic() - started, 3)}
+            outcome = read_status(error, self.said(error), self.teacher, self.answered)
+        seconds = {"seconds": round(time.monotonic() - started, 3)}
+        return replace(outcome, row=outcome.row | seconds)
 
-    def _refused(self, error: openai.APIStatusError) -> Row:
-        """The row of an error status; PocketError for one that every other call would meet."""
-        settings = self.config.teacher
-        said = self._hide(error.message.removeprefix("Error code: "))[:300]
-        match error:
-            case openai.AuthenticationError() | openai.PermissionDeniedError():
-                raise PocketError(
-                    f"{settings.base_url} refused the key (status {error.status_code}): put a "
-                    f"valid one into {settings.api_key_env} (environment or .env)"
-                ) from None
-            case openai.NotFoundError():
-                raise PocketError(
-                    f"{settings.base_url} knows no model {settings.model!r}: "
-                    "check teacher.base_url (it ends in /v1) and teacher.model"
-                ) from None
-            case openai.RateLimitError(code="insufficient_quota"):
-                raise PocketError("the teacher's account has no credit left: top it up") from None
-            case openai.RateLimitError():
-                return failed("rate limited", f"lower teacher.concurrency ({said})")
-            case openai.InternalServerError():
-                return failed("server error", said)
-            case openai.BadRequestError(code="content_filter"):  # Azure's moderation
-                return {"status": "refused", "raw": said}
-        return failed("request refused", said)
-
-    def _hide(self, text: str) -> str:
-        """What came back without the key: some servers send back what they were sent."""
-        return text.replace(self.key, "***") if len(self.key) >= SHORTEST_SECRET else text
-
-    async def _complete(self, picture: str) -> str:
-        """The body of one chat completion; a server that refuses structured output and takes the
-        same question without it is not asked for it again."""
-        settings = self.config.teacher
+    def body(self, picture: str, manner: Manner | None = None) -> Row:
+        """The request about a picture, as the Batch API takes it too."""
+        manner = manner or self.manner
         content = [
             {"type": "text", "text": self.prompt},
             {"type": "image_url", "image_url": {"url": picture}},
         ]
-        request: dict[str, Any] = {
-            "model": settings.model,
-            "messages": [{"role": "user", "content": content}],
-        }
-        if self.structured:
-            schema = {"name": "label", "strict": True, "schema": answer_schema(self.config.task)}
-            wanted: Any = {"type": "json_schema", "json_schema": schema}
-            try:
-                return await self._create(request | {"response_format": wanted})
-            except openai.APIStatusError as error:
-                if error.status_code not in STRUCTURED_UNKNOWN:
-                    raise
-        body = await self._create(request)
-        self.structured = False
-        return body
+        messages = [{"role": "user", "content": content}]
+        request: Row = {"model": self.teacher.model, "messages": messages} | manner.sampling
+        if manner.structured:
+            schema = {"name": "label", "strict": True, "schema": answer_schema(self.task)}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return request
 
-    async def _create(self, request: dict[str, Any]) -> str:
-        """One call; a limit or sampling that this model does not take is left to it from then on.
+    def hide(self, text: str) -> str:
+        """What came back without the key: some servers send back what they were sent."""
+        return text.replace(self.key, "***") if len(self.key) >= SHORTEST_SECRET else text
 
-        OpenAI's reasoning models want `max_completion_tokens` and no temperature, and name what
-        they refuse in the error's `param`."""
-        create = self.client.chat.completions.with_raw_response.create
-        sent = dict(self.sampling)
+    def said(self, error: openai.APIStatusError) -> str:
+        """An error status and its message, in one short line without the key."""
+        words = " ".join(self.hide(error.message.removeprefix("Error code: ")).split())
+        return words[:LONGEST_SAID]
+
+    def no_entry(self, error: openai.APIStatusError) -> PocketError:
+        """What a refused key means for the user."""
+        return no_entry(self.teacher, error.status_code, self.said(error))
+
+    def _read(self, body: str, headers: Mapping[str, str]) -> Outcome:
+        """A reply with status 200."""
+        row = read_reply(self.hide(body), self.task.labels)
+        told = row.get("tokens_in") is not None and row.get("tokens_out") is not None
+        self.answered |= told or row["status"] != "malformed"
+        return Outcome(row, "answered", "usage" if told else "unknown", headers)
+
+    def _cut(self, error: openai.APIConnectionError) -> Outcome:
+        """No connection, or one that broke: only a call that was under way may be billed."""
+        said = f"{self.teacher.base_url} cannot be reached ({error.__cause__ or error})"
+        never = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+        row = failed("unreachable", self.hide(said))
+        return Outcome(row, "troubled", "nothing" if never else "unknown")
+
+    async def _complete(self, picture: str) -> tuple[str, Mapping[str, str]]:
+        """Body and headers of one chat completion. What the server refuses of the manner in which
+        it is asked is left out, and from then on once it has answered without it."""
+        first = manner = self.manner
         while True:
             try:
-                return str((await create(**request, **sent)).text)
-            except openai.BadRequestError as error:
-                if error.param not in sent or error.param == "max_completion_tokens":
+                raw = await self.client.chat.completions.with_raw_response.create(
+                    **self.body(picture, manner)
+                )
+                break
+            except openai.APIStatusError as error:
+                simpler = simplify(manner, error)
+                if simpler is None:
                     raise
-                value = sent.pop(error.param)
-                if error.param == "max_tokens":
-                    sent["max_completion_tokens"] = value
-                self.sampling = sent
+                manner = simpler
+        if manner is not first:  # another call may have learnt it meanwhile
+            self.manner = manner
+        return str(raw.text), raw.headers
 
 
-def failed(kind: str, detail: str) -> Row:
-    """The row of a call that gave no answer; the next run asks again."""
-    return {"status": "failed", "error": f"{kind}: {detail}"}
+def simplify(manner: Manner, error: openai.APIStatusError) -> Manner | None:
+    """How to ask instead after a refusal; None when it is not about the manner.
+
+    OpenAI's reasoning models want `max_completion_tokens` and no temperature, and name what they
+    refuse in the error's `param`; others name it in the message. How servers refuse structured
+    output is not to be told from how they refuse a picture."""
+    if error.status_code in (BAD_REQUEST, UNPROCESSABLE):
+        named = [name for name in manner.sampling if name in (error.param or error.message)]
+        if named and named[0] != "max_completion_tokens":
+            rest = {name: value for name, value in manner.sampling.items() if name != named[0]}
+            if named[0] == "max_tokens":
+                rest["max_completion_tokens"] = manner.sampling["max_tokens"]
+            return manner._replace(sampling=rest)
+    if manner.structured and error.status_code in STRUCTURED_UNKNOWN and not is_moderation(error):
+        return manner._replace(structured=False)
+    return None
 
 
-def encode_picture(path: Path, max_side: int) -> str:
-    """A picture as JPEG data URL, shrunk to fit `max_side`."""
+def encode_picture(path: Path, max_side: int) -> tuple[str, tuple[int, int]]:
+    """A picture as JPEG data URL, shrunk to fit `max_side`, with its width and height as sent."""
     picture = Image.fromarray(open_picture(path))
     picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/jpeg;base64,{data}", picture.size
 
 
 def check_address(url: str) -> str:
@@ -195,10 +198,10 @@ def check_address(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"teacher.base_url: {url!r} is no address ({error})") from None
+        raise ConfigError(f"base_url: {url!r} is no address ({error})") from None
     plain = url.isascii() and url.isprintable()  # other hosts are written with xn--
     if parts.scheme not in ("http", "https") or not host or port == 0 or not plain:
-        raise ConfigError(f"teacher.base_url: {url!r} must look like http://localhost:8000/v1")
+        raise ConfigError(f"base_url: {url!r} must look like http://localhost:8000/v1")
     return host
 
 

@@ -10,7 +10,9 @@ from pocketvlm.collect.folder import candidates
 from pocketvlm.config import Config, commented_yaml
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.label.client import LOOPBACK, check_address, read_key
+from pocketvlm.label.money import price_of, price_words
 from pocketvlm.project import Project
+from pocketvlm.teachers import Teacher
 from pocketvlm.workspace import Row, write_text
 
 PACKAGES = ("torch", "transformers", "peft", "gguf", "llama-cpp-python", "openai")
@@ -103,19 +105,30 @@ def _pictures(project: Project) -> Row:
 
 
 def _teacher(project: Project) -> Row:
-    """A local server needs no key."""
-    settings = project.config.teacher
+    """Key and price of each teacher; a local server needs neither."""
     if project.config.prepare.custom:
         return {}
-    host = check_address(settings.base_url)
-    key = read_key(settings.api_key_env, project.workspace.root)
+    return {
+        "teachers": [
+            {
+                "teacher": f"{teacher.model} at {teacher.base_url}",
+                "key": _key(teacher, project.workspace.root),
+                "price": price_words(price_of(project.config, teacher)),
+            }
+            for teacher in project.config.teachers
+        ]
+    }
+
+
+def _key(teacher: Teacher, root: Path) -> str:
+    host = check_address(teacher.base_url)
+    key = read_key(teacher.api_key_env, root)
     if not key and host not in LOOPBACK:
         raise ConfigError(
-            f"no key for {settings.base_url}: put {settings.api_key_env}=... into "
-            f"{project.workspace.root / '.env'} or the environment"
+            f"no key for {teacher.base_url}: put {teacher.api_key_env}=... into "
+            f"{root / '.env'} or the environment"
         )
-    found = f"found as {settings.api_key_env}" if key else "none, not needed on this machine"
-    return {"teacher": f"{settings.model} at {settings.base_url}", "key": found}
+    return f"found as {teacher.api_key_env}" if key else "none, not needed on this machine"
 
 
 def _truth(project: Project) -> Row:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pocketvlm.pages import html_pages
+from pocketvlm.plots import sizes_plot
 from pocketvlm.project import Project
 from pocketvlm.validate import report
-from pocketvlm.validate.plots import sizes_plot
 from pocketvlm.workspace import Row
 
 HEAD = (
@@ -82,11 +83,10 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def render(project: Project, figures: Row) -> str:
     """The whole page. `figures` is sizes.json."""
-    pages = report.html_pages(Path(__file__).parent)
+    pages = html_pages(Path(__file__).parent)
     pages.filters |= {"points": points, "signed": signed}
     rows = figures["sides"]
     return pages.get_template("sizes.html.j2").render(
-        style=report_style(),
         task=project.config.task,
         rows=rows,
         smallest=rows[0],
@@ -94,9 +94,3 @@ def render(project: Project, figures: Row) -> str:
         truth=report.TRUTH[rows[0]["truth"]],
         plot=sizes_plot(rows),
     )
-
-
-def report_style() -> str:
-    """The report's own style, read from its template: both pages have one look."""
-    text = (Path(report.__file__).parent / "report.html.j2").read_text(encoding="utf-8")
-    return text.partition("<style>")[2].partition("</style>")[0]

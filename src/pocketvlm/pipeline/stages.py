@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pocketvlm.workspace import Row, fingerprint, names_and_sizes, sha256_json
 
@@ -34,7 +34,7 @@ class Stage:
 
     def state(self, project: Project) -> Row:
         """Fingerprints of everything the result depends on."""
-        config = project.config.model_dump(mode="json", by_alias=True, exclude={"teacher": HOW})
+        config = project.config.model_dump(mode="json", by_alias=True, exclude=HOW)
         state: Row = {name: sha256_json(config[name]) for name in self.settings}
         root = project.workspace.root
         state |= {path: fingerprint(root / path) for path in self.inputs}
@@ -76,15 +76,15 @@ STAGES = (
     ),
     Stage(
         "label",
-        "Ask the teacher about every picture that has no answer yet.",
-        settings=("task", "teacher"),
+        "Ask the teachers about every picture that has no answer yet.",
+        settings=("task", "teachers", "label"),
         inputs=("originals/index.jsonl",),
-        outputs=("labels/answers.jsonl",),
+        outputs=("labels/answers.jsonl", "labels/report.html"),
     ),
     Stage(
         "prepare",
         "Make device bitmaps and the train, val and test splits.",
-        settings=("task", "device", "teacher", "prepare"),
+        settings=("task", "device", "teachers", "label", "prepare"),
         inputs=("originals/index.jsonl", "labels/answers.jsonl"),
         outputs=(*SPLITS, "dataset/originals.json"),
     ),
@@ -125,8 +125,16 @@ STAGES = (
     ),
 )
 
-HOW = {"base_url", "api_key_env", "concurrency", "timeout", "retries"}
-"""Settings of the teacher that change how it is asked, not what it answers."""
+HOW: dict[str, Any] = {
+    "teachers": {
+        "__all__": {
+            *("base_url", "api_key_env", "batch", "concurrency", "timeout", "retries"),
+            *("requests_per_minute", "tokens_per_minute"),
+        }
+    },
+    "label": {"budget_usd"},
+}
+"""Settings that change how a teacher is asked, not what it answers."""
 
 ROOMS = {
     "collect": "collect",

@@ -26,6 +26,11 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def teachers(project: Project) -> str:
+    """Who labelled, in the order they were asked."""
+    return "the teacher " + ", then ".join(one.model for one in project.config.teachers)
+
+
 def dataset_card(project: Project, figures: Row) -> str:
     """Counts a label and split, where the labels come from, and what the splits cannot hold."""
     custom = project.config.prepare.custom
@@ -40,7 +45,7 @@ def dataset_card(project: Project, figures: Row) -> str:
         side=project.contract.side,
         resize=project.contract.resize,
         table="\n".join(rows),
-        source=f"the file {custom}" if custom else f"the teacher {project.config.teacher.model}",
+        source=f"the file {custom}" if custom else teachers(project),
         min_confidence=project.config.prepare.min_confidence,
         contract=project.contract.hash,
         reasons="".join(f", {kind} {count}" for kind, count in figures["reasons"].items()),

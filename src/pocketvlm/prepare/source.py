@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.label.ledger import answers_of
+from pocketvlm.label import answers_of
 from pocketvlm.progress import track
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows, sha256_file
 
-KEPT = ("reason", "visual_features", "alternative")
+KEPT = ("reason", "visual_features", "colours", "texture", "alternative", "ambiguity")
 """What of a rich answer goes into the dataset; the student never sees it."""
 
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pocketvlm.workspace import Row
@@ -28,12 +27,6 @@ def hits(truth: Sequence[str], answers: Answers) -> int:
 def accuracy(truth: Sequence[str], answers: Answers) -> float:
     """Share of right answers, 0..1; both lists have at least one element."""
     return hits(truth, answers) / len(truth)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95% Wilson score interval of a share, (low, high) in 0..1; n is at least 1."""
-    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def majority(truth: Sequence[str]) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from pocketvlm.pages import html_pages, percent
+from pocketvlm.plots import accuracy_plot, confusion_plot, loss_plot
 from pocketvlm.project import Project
-from pocketvlm.validate.plots import accuracy_plot, confusion_plot, loss_plot
 from pocketvlm.validate.verdict import FEW
 from pocketvlm.workspace import Row, read_json
 
@@ -28,19 +28,6 @@ TRUTH = {
     "known": "A label known from outside, independent of the teacher: errors that the student "
     "learned from the teacher count as errors.",
 }
-
-
-def html_pages(folder: Path) -> Environment:
-    """The HTML templates of a folder; what is put into them is escaped."""
-    pages = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["percent"] = percent
-    return pages
 
 
 def render(project: Project, figures: Row, rows: Sequence[Row]) -> str:
@@ -63,11 +50,6 @@ def render(project: Project, figures: Row, rows: Sequence[Row]) -> str:
         right=right_pictures(project, rows),
         contract=plain(project.contract.describe()),
     )
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as people write it; an unknown one as a dash."""
-    return "–" if share is None else f"{share * 100:.{digits}f}%"  # noqa: RUF001
 
 
 def headline(figures: Row) -> str:

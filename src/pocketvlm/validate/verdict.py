@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pocketvlm.errors import GateMissed
+from pocketvlm.intervals import wilson
 from pocketvlm.project import Project
 from pocketvlm.validate import metrics
 from pocketvlm.validate.examples import Example, fallback_warning
@@ -182,5 +183,5 @@ def _details(truth: Sequence[str], answers: metrics.Answers, labels: Sequence[st
 
 
 def _share(truth: Sequence[str], answers: metrics.Answers) -> Row:
-    low, high = metrics.wilson(metrics.hits(truth, answers), len(truth))
+    low, high = wilson(metrics.hits(truth, answers), len(truth))
     return {"accuracy": metrics.accuracy(truth, answers), "ci": [low, high]}

@@ -4,8 +4,8 @@ import re
 import warnings
 from xml.etree import ElementTree
 
+from pocketvlm.plots import INK, accuracy_plot, confusion_plot, loss_plot
 from pocketvlm.validate.metrics import confusion
-from pocketvlm.validate.plots import INK, accuracy_plot, confusion_plot, loss_plot
 
 HISTORY = {
     "train": [{"epoch": 0.5, "loss": 2.0}, {"epoch": 1.0, "loss": 1.0}],

@@ -2,8 +2,9 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -22,6 +23,7 @@ INK = "#010203"
 """Stands for the page's text colour in the drawing; no other part uses it."""
 
 ACCENT, SECOND = "#4f7fe0", "#e08a3c"
+SERIES = (ACCENT, SECOND, "#3d9a6a", "#a86bc9")
 STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pocketvlm",  # the same drawing has the same bytes
@@ -38,7 +40,9 @@ STYLE: "dict[RcKeyType, Any]" = {
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def confusion_plot(confusion: Row) -> Markup:
+def confusion_plot(
+    confusion: Row, across: str = "answered", down: str = "true", name: str = "confusion"
+) -> Markup:
     """Counts as a grid; a cell's depth is its share of the row."""
     truth, answered, counts = confusion["truth"], confusion["answered"], confusion["counts"]
     size = 0.72 * len(answered) + 1.2
@@ -52,11 +56,11 @@ def confusion_plot(confusion: Row) -> Markup:
         axes.set(xlim=(-0.5, len(answered) - 0.5), ylim=(len(truth) - 0.5, -0.5), aspect="equal")
         axes.set_xticks(range(len(answered)), answered, rotation=35, ha="right")
         axes.set_yticks(range(len(truth)), truth)
-        axes.set(xlabel="answered", ylabel="true")
+        axes.set(xlabel=across, ylabel=down)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        return _svg(figure, "confusion")
+        return _svg(figure, name)
 
 
 def _cell(axes: Axes, x: int, y: int, count: int, share: float, right: bool) -> None:
@@ -107,6 +111,46 @@ def sizes_plot(rows: Sequence[Row]) -> Markup:
             axes.annotate(str(row["side"]), (at, share), xytext=(9, 3), textcoords="offset points")
         axes.set_xlim(0, 1.15 * max(row["ms"] for row in rows))
         return _svg(figure, "sizes")
+
+
+def confidence_plot(teachers: Sequence[Row]) -> Markup:
+    """How often each teacher states each confidence, a panel a teacher: `model`, `histogram`."""
+    with rc_context(STYLE):
+        size = (4.6, 0.8 + 1.3 * len(teachers))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(teachers), sharex=True, squeeze=False)[:, 0]
+        for axes, teacher, color in zip(panels, teachers, cycle(SERIES), strict=False):
+            for row in teacher["histogram"]:
+                width = max(0.022, row["high"] - row["low"])  # a single value is a thin bar
+                middle = (row["low"] + row["high"]) / 2
+                axes.bar(middle, row["n"], 0.9 * width, color=color, alpha=0.85)
+            axes.set_title(teacher["model"], loc="left", fontsize=11)
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.grid(axis="y", alpha=0.15, color=INK)
+            axes.set_xlim(-0.02, 1.02)
+        panels[-1].set_xlabel("stated confidence")
+        return _svg(figure, "confidence")
+
+
+def calibration_plot(series: Mapping[str, Sequence[Row]], title: str, name: str) -> Markup:
+    """Share right, with its 95% interval, against the stated confidence; a teacher a series. On
+    the dashed line a confidence would mean what it says. Larger dots hold more answers."""
+    stated = [row["stated"] for rows in series.values() for row in rows]
+    with rc_context(STYLE):
+        figure, axes = _panel(title, "stated confidence")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.plot([0, 1], [0, 1], "--", color=INK, lw=1, alpha=0.4)
+        for at, (model, rows) in enumerate(series.items()):
+            aside = 0.007 * (at - (len(series) - 1) / 2)  # or their bars would hide each other
+            color, most = SERIES[at % len(SERIES)], max(row["n"] for row in rows)
+            x = [row["stated"] + aside for row in rows]
+            axes.vlines(x, *zip(*(row["ci"] for row in rows), strict=True), color=color, alpha=0.55)
+            size = [14 + 60 * row["n"] / most for row in rows]
+            axes.scatter(x, [row["right"] for row in rows], size, color=color, label=model)
+        axes.set(xlim=(min(0.48, min(stated) - 0.05), 1.03), ylim=(0, 1.03))
+        figure.set_figheight(3.4)  # the legend takes its place from the panel
+        figure.legend(loc="outside lower left", frameon=False, fontsize=9, ncols=2, markerscale=0.8)
+        return _svg(figure, name)
 
 
 def _panel(title: str, across: str = "epoch") -> tuple[Figure, Axes]:
