@@ -4,7 +4,7 @@
 
 A simulated teacher takes 2 s an answer (1.5 to 2.5) and lets a limited number of calls in, each
 time enforced and told in another way; `pocketvlm label` asks it as a process of its own, QUESTIONS
-(default 3000) each. The fixed loop is what hand-written scripts do: five workers, one request a
+(default 5000) each. The fixed loop is what hand-written scripts do: five workers, one request a
 second. Rates are of calls let in from the first to the last; wasted are those refused with 429.
 Prints a Markdown table; exit code 1 when a target is missed. About nine minutes.
 """
@@ -60,7 +60,7 @@ CASES = (
 
 def main() -> None:
     """Measure every case in turns and judge it."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         tokens = measure_tokens(root)

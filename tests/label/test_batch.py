@@ -341,8 +341,11 @@ def test_answers_that_cannot_be_read_are_asked_again(tmp_path: Path, body: Any) 
 
 
 def test_a_result_that_comes_twice_counts_once(tmp_path: Path) -> None:
+    def late(row: Row) -> Row:
+        return row | {"response": None, "error": {"message": "too late"}}
+
     with teacher() as (between, stats):
-        between.on("GET", OUTPUT, lines(lambda rows: [*rows, *rows[::-1], *rows]))
+        between.on("GET", OUTPUT, lines(lambda rows: [*rows, *rows[::-1], *map(late, rows)]))
         project = make_batched(tmp_path, 7, between.url)
         assert ask(project) == {"ok": 7}
         assert settled(project).spent == pytest.approx(bill(stats))
@@ -387,18 +390,21 @@ def test_an_error_file_alone(tmp_path: Path) -> None:
     assert settled(project).spent == 0
 
 
-def test_neither_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("counts", "billed"),
+    [({"total": 3, "completed": 0, "failed": 3}, "nothing"), (None, "unknown"), ({}, "unknown")],
+)
+def test_neither_file(tmp_path: Path, counts: Row | None, billed: str) -> None:
     def bare(body: bytes) -> bytes:
         told = json.loads(body)
-        counts = {"total": 3, "completed": 0, "failed": 3}
-        return json.dumps(told | {"output_file_id": None, "request_counts": counts}).encode()
+        return json.dumps(told | {"output_file_id": "", "request_counts": counts}).encode()
 
     with teacher() as (between, _):
         between.on("GET", r"/batches/\w+", bare)
         project = make_batched(tmp_path, 4, between.url)
         assert ask(project) == {"ok": 4}
     lost = [row for row in answers(project) if row["status"] == "failed"]
-    assert {row["billed"] for row in lost} == {"nothing"} and len(lost) == 3
+    assert {row["billed"] for row in lost} == {billed} and len(lost) == 3
     settled(project)
 
 
@@ -514,8 +520,17 @@ def test_the_file_names_no_path_of_this_machine(tmp_path: Path) -> None:
     assert b'filename="batch-' in head and str(tmp_path).encode() not in form
 
 
-TROUBLE: list[Any] = [500, 429, 408, "cut", "half", "mute", lambda body: b"<html>busy</html>"]
-NAMES = ["500", "429", "408", "cut", "half", "mute", "html"]
+TROUBLE: list[Any] = [
+    500,
+    429,
+    408,
+    "cut",
+    "half",
+    "mute",
+    lambda body: b"<html>",
+    lambda body: b"{",
+]
+NAMES = ["500", "429", "408", "cut", "half", "mute", "html", "json"]
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=NAMES)
@@ -525,7 +540,7 @@ def test_trouble_on_the_way_is_outlived(tmp_path: Path, trouble: Any) -> None:
             if not (callable(trouble) and path != r"/batches/\w+"):
                 times = 1 if trouble == "mute" else 3
                 between.on(method, path, trouble, times, retry_after_ms="5")
-        project = make_batched(tmp_path, 5, between.url, timeout=0.3 if trouble == "mute" else 20)
+        project = make_batched(tmp_path, 5, between.url, timeout=0.7 if trouble == "mute" else 20)
         assert ask(project) == {"ok": 5}
         assert stats()["batches"] == 1 and {row["sent"] for row in stats()["rows"]} == {1}
     settled(project)
@@ -558,10 +573,11 @@ def test_a_batch_that_was_not_made_is_made_again(tmp_path: Path, trouble: Any) -
     settled(project)
 
 
-def test_a_list_of_many_pages_and_a_batch_without_metadata(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacks", ["metadata", "input_file_id"])
+def test_a_lost_batch_is_found_by_either_mark_on_any_page(tmp_path: Path, lacks: str) -> None:
     def one_a_page(body: bytes) -> bytes:
         page = json.loads(body)
-        data = [dict(one, metadata=None) for one in page["data"]][:1]
+        data = [one | {lacks: None} for one in page["data"]][:1]
         return json.dumps(page | {"data": data, "has_more": len(page["data"]) > 1}).encode()
 
     with teacher() as (between, stats):
@@ -669,7 +685,7 @@ def test_a_full_queue_waits_for_another_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "MOST_REQUESTS", 4)
-    with teacher(batch_seconds=0.4) as (between, _):
+    with teacher(batch_seconds=1.0) as (between, _):
         between.on("GET", r"/batches/batch_000002", full)
         project = make_batched(tmp_path, 9, between.url)
         assert ask(project) == {"ok": 9}
@@ -751,7 +767,7 @@ def test_two_teachers_with_batches(tmp_path: Path) -> None:
     settled(project)
 
 
-def test_progress_for_people_and_scripts(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+def test_progress_is_shown(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     monkeypatch.setattr("pocketvlm.label.live.LINE", 0.0)
     with teacher(batch_seconds=0.4) as (between, _):
         ask(make_batched(tmp_path, 9, between.url))

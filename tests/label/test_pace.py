@@ -222,7 +222,8 @@ def test_refusals_of_one_moment_count_once() -> None:
     pace.start(now + 2, GUESS)
     pace.wait(now + 3, GUESS)
     assert pace.limit is not None
-    assert limit / 2 <= pace.limit <= limit
+    # at most half of the estimate, which the climb since has left a few per cent behind
+    assert 0.45 * limit <= pace.limit <= limit
 
 
 def test_a_call_that_is_never_sent_costs_nothing() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pocketvlm.label import label
 from pocketvlm.label.client import encode_picture
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows
 
+from .batching import ask
 from .conftest import answers, make
 from .process import Labelling
 from .server import Reply, Server, answer
@@ -42,11 +42,11 @@ def test_answers_on_their_way_are_kept_and_nothing_new_starts(
     rows = answers(project)
     assert [row["status"] for row in rows] == ["ok"] * asked
     assert len(intents(project)) == asked
-    assert "stopping: 4 answers on their way are waited for, they are paid" in said
+    assert "stopping: waiting for 4 answers that are paid; " in said
     assert said.endswith(STOPPED)
     assert "Traceback" not in said
     server.delay = 0.0
-    assert label(project)["status"] == {"ok": 60}
+    assert ask(project) == {"ok": 60}
     assert len(server.asked) == 60
 
 
@@ -71,14 +71,14 @@ def test_the_second_time_it_ends_at_once(
         assert said.endswith(STOPPED)
     server.closing.set()
     server.usual = answer()
-    assert label(project)["status"] == {"ok": 20}
+    assert ask(project) == {"ok": 20}
     assert len(server.asked) == 8 + 16
 
 
 def test_killed_at_any_moment_no_answer_is_asked_for_again(tmp_path: Path, server: Server) -> None:
     chance = random.Random(7)
     server.delay = 0.05
-    count, window, kills = 60, 6, 4
+    count, window, kills = 60, 6, 3
     project = make(tmp_path, count, server.url, concurrency=window)
     for _ in range(kills):
         with Labelling(project) as run:
@@ -87,7 +87,7 @@ def test_killed_at_any_moment_no_answer_is_asked_for_again(tmp_path: Path, serve
             time.sleep(chance.uniform(0, 0.15))
             run.process.kill()
             run.end()
-    assert label(project)["status"] == {"ok": count}
+    assert ask(project) == {"ok": count}
 
     done: set[str] = set()
     for row in read_rows(project.workspace.answers):

@@ -149,10 +149,8 @@ class Asker:
         self.stop = self.stop or reason
         self.wake.set()
         if self.tasks:
-            say(
-                f"stopping: {len(self.tasks)} answers on their way are waited for, they are paid; "
-                f"{signal_name} again stops at once"
-            )
+            waiting = f"waiting for {len(self.tasks)} answers that are paid"
+            say(f"stopping: {waiting}; {signal_name} again stops at once")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

@@ -126,10 +126,6 @@ class Client:
         words = " ".join(self.hide(error.message.removeprefix("Error code: ")).split())
         return words[:LONGEST_SAID]
 
-    def no_entry(self, error: openai.APIStatusError) -> PocketError:
-        """What a refused key means for the user."""
-        return no_entry(self.teacher, error.status_code, self.said(error))
-
     def _read(self, body: str, headers: Mapping[str, str]) -> Outcome:
         """A reply with status 200."""
         row = read_reply(self.hide(body), self.task.labels)

@@ -29,7 +29,7 @@ STEADY, STEADY_SECONDS = 200, 30.0
 """Requests at a rate, and seconds, before a higher one is tried in earnest: a try costs two or
 three refusals."""
 
-DOUBLING = 20.0
+DOUBLING = 12.0
 """Seconds in which a rate at most doubles: a bucket of a minute hides for long that it empties."""
 
 RECENT = 5.0

@@ -115,7 +115,8 @@ class Live:
             self._tell(now)
         if not (events_wanted() or watched()) and now - self.lined >= LINE:
             self.lined = now
-            parts = [f"  {self.done} of {self.total}", *self.parts(now, state), self.left(now)]
+            left = "" if state else self.left(now)
+            parts = [f"  {self.done} of {self.total}", *self.parts(now, state), left]
             say("; ".join(part for part in parts if part))
 
     def eta(self, now: float) -> float | None:
@@ -162,7 +163,8 @@ class Live:
 
     def _draw(self, now: float, state: str) -> None:
         note = [part for part in self.parts(now, state) if part]
-        self.board.update(self.task, completed=self.done, note=note, left=self.left(now))
+        left = "" if state else self.left(now)  # what else goes on has no rate
+        self.board.update(self.task, completed=self.done, note=note, left=left)
 
     def _tell(self, now: float) -> None:
         self.told = now
