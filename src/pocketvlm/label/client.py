@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pocketvlm.config import Config
 from pocketvlm.errors import ConfigError
-from pocketvlm.label.calls import Outcome, is_moderation, read_status
+from pocketvlm.label.calls import Outcome, failed, is_moderation, read_status
 from pocketvlm.label.prompt import answer_schema, build_prompt
 from pocketvlm.label.reply import read_reply
 from pocketvlm.label.wire import Wire
