@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import webbrowser
@@ -44,6 +45,8 @@ DEFAULT_CONFIG = Path("pocketvlm.yaml")
 
 def main() -> None:
     """Entry point: a user's mistake becomes one line and an exit code, not a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that knows fewer letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except PocketError as error:
@@ -289,6 +292,8 @@ def answers(
     """Search and export what the teachers said: reasons, features, colours, doubts."""
     from pocketvlm.label import answers as room
 
+    if as_csv and as_json:
+        raise typer.BadParameter("choose one of --csv and --json")
     found = room.search(load(config, set_), words or [], label, status)
     if as_csv:
         lines = room.as_csv(found)

@@ -4,6 +4,7 @@ A project is this file and the folder it lies in. An unknown key or a wrong valu
 `ConfigError` that names the key and the fix.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,17 @@ class Config(Section):
 
     model_config = ConfigDict(populate_by_name=True)
 
+    @field_validator("teachers")
+    @classmethod
+    def _different(cls, teachers: tuple[Teacher, ...]) -> tuple[Teacher, ...]:
+        """One answer must not count as two opinions."""
+        asked = [
+            (one.model, one.temperature, one.reasoning_effort, one.max_side) for one in teachers
+        ]
+        if len(set(asked)) < len(asked):
+            raise ValueError("two teachers would be the same model asked the same way: use repeats")
+        return teachers
+
     @field_validator("prices")
     @classmethod
     def _known(cls, prices: dict[str, Price]) -> dict[str, Price]:
@@ -75,6 +87,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `section: ...` lines, not {type(data).__name__}")
+    if "teachers" in data and data["teachers"] is None:
+        raise ConfigError(f"{path}: teachers: is empty: name one below it, or remove the line")
     data = {name: section for name, section in data.items() if section is not None}
     for override in overrides:
         _override(data, override)
@@ -86,8 +100,15 @@ def parse_config(data: dict[str, Any], source: str = "configuration") -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(item)) for item in error.errors()]
+        items = error.errors()
+        inner = [item["loc"][:-1] for item in items]  # a list that lost an entry complains too
+        lines = [_explain(dict(item)) for item in items if not _within(item["loc"], inner)]
         raise ConfigError(f"{source} is not valid:\n  " + "\n  ".join(lines)) from None
+
+
+def _within(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]]) -> bool:
+    """Whether one of `places` lies at or below `place`."""
+    return any(other[: len(place)] == place for other in places)
 
 
 def _override(data: dict[str, Any], override: str) -> None:

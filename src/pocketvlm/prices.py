@@ -178,6 +178,15 @@ class Price(Section):
     source: str = Field("", description="Where the price stands: the URL of the page.")
     date: datetime.date | None = Field(None, description="When it was read there (YYYY-MM-DD).")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _free(cls, given: object) -> object:
+        """0 is enough for a server of one's own, and needs no rule for pictures."""
+        given = {"input_usd": 0, "output_usd": 0} if given == 0 else given
+        if isinstance(given, dict) and not (given.get("input_usd") or given.get("output_usd")):
+            return {"image": {"rule": "fixed", "tokens": 1}, **given}
+        return given
+
     @model_validator(mode="after")
     def _sourced(self) -> Self:
         if self.input_usd + self.output_usd > 0 and not (self.source.strip() and self.date):

@@ -1,9 +1,9 @@
 """The sections about the teachers: who is asked, how, and how far it may go."""
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pocketvlm.sections import Section
 
@@ -15,7 +15,7 @@ class Teacher(Section):
     """A strong vision model behind any OpenAI-compatible endpoint."""
 
     base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
-    model: str = Field("gpt-6-luna", description="Model name sent to the endpoint.")
+    model: str = Field("gpt-6-luna", min_length=1, description="Model name sent to the endpoint.")
     api_key_env: str = Field(
         "OPENAI_API_KEY",
         description="Name of the environment variable (or line of .env) that holds the key.",
@@ -57,11 +57,20 @@ class Teacher(Section):
     timeout: float = Field(60.0, gt=0, description="Seconds before a call counts as failed.")
     retries: int = Field(5, ge=0, description="Repeats of a failed call, with growing pauses.")
 
+    @model_validator(mode="after")
+    def _repeats_differ(self) -> Self:
+        if self.repeats > 1 and not self.temperature:
+            raise ValueError(
+                "repeats at temperature 0 say the same again, and are paid: set temperature: 0.7"
+            )
+        return self
+
     @field_validator("api_key_env")
     @classmethod
     def _a_name(cls, name: str) -> str:
         """Never shown where it is none: it may be the key."""
-        if not re.fullmatch(r"[A-Za-z_]\w*", name) or len(name) > LONGEST_NAME:
+        one_case = re.fullmatch(r"[A-Z_][A-Z0-9_]*|[a-z_]+", name)
+        if not one_case or len(name) > LONGEST_NAME:
             raise ValueError(
                 "this is no name of an environment variable (shown nowhere, it may be the key "
                 "itself): put the key into the environment or .env, and its name here"

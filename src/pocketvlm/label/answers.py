@@ -4,12 +4,15 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
+from pocketvlm.errors import ConfigError
 from pocketvlm.label.decisions import answers_of
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row
 
 TEXTS = ("label", "alternative", "reason", "ambiguity", "texture", "visual_features", "colours")
 """Fields that are searched; `raw` would match the keys of the JSON itself."""
+
+STATUSES = ("ok", "none", "refused", "rejected", "malformed", "failed")
 
 COLUMNS = (
     *("file", "origin", "sha256", "status", "label", "confidence", "agreement", "opinions"),
@@ -22,8 +25,18 @@ def search(
     project: Project, words: Sequence[str], label: str | None = None, status: str | None = None
 ) -> Iterator[Row]:
     """Pictures whose answer holds all `words` (any case), with label and status if given; in the
-    order of the index."""
-    wanted = [word.casefold() for word in words]
+    order of the index. ConfigError for a label or status that does not exist."""
+    if label is not None and label not in project.config.task.labels:
+        known = ", ".join(project.config.task.labels)
+        raise ConfigError(f"--label {label!r} is none of the task's: {known}")
+    if status is not None and status not in STATUSES:
+        raise ConfigError(f"--status {status!r}: choose one of {', '.join(STATUSES)}")
+    return _search(project, [word.casefold() for word in words], label, status)
+
+
+def _search(
+    project: Project, wanted: Sequence[str], label: str | None, status: str | None
+) -> Iterator[Row]:
     for picture, answer in answers_of(project):
         text = " ".join(as_text(answer.get(name)) for name in TEXTS).casefold()
         if label is not None and (answer["status"] != "ok" or answer["label"] != label):
@@ -37,9 +50,10 @@ def search(
 
 def as_text(value: object) -> str:
     """A field in one line."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if value is None:
+        return ""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def sentence(row: Row) -> str:
@@ -47,7 +61,7 @@ def sentence(row: Row) -> str:
     sure = f" {row['confidence']:.2f}" if row["confidence"] is not None else ""
     said = row["label"] if row["status"] == "ok" else row["status"]
     other = f" (or {row['alternative']})" if row["alternative"] else ""
-    return f"{row['origin']}: {said}{sure}{other}. {as_text(row['reason'])}"
+    return f"{as_text(row['origin'])}: {said}{sure}{other}. {as_text(row['reason'])}"
 
 
 def as_csv(rows: Iterator[Row]) -> Iterator[str]:

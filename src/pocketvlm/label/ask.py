@@ -111,6 +111,8 @@ class Asker:
         """Begin a call as soon as pace and budget allow it; nothing happens once asking stops."""
         while self.stop is None:
             wait = self.pace.wait(time.monotonic(), job.tokens)
+            if self.books.budget.cap and not self.client.answered and self.tasks:
+                wait = math.inf  # the first answer shows whether this server keeps to its limits
             if not self.books.allows(job):
                 if not self.tasks:
                     left = self.live.total - self.live.done

@@ -195,6 +195,8 @@ def check_address(url: str) -> str:
     except ValueError as error:
         raise ConfigError(f"base_url: {url!r} is no address ({error})") from None
     plain = url.isascii() and url.isprintable()  # other hosts are written with xn--
+    if parts.username or parts.password:
+        raise ConfigError("base_url: a name or password in an address would be shown: leave it out")
     if parts.scheme not in ("http", "https") or not host or port == 0 or not plain:
         raise ConfigError(f"base_url: {url!r} must look like http://localhost:8000/v1")
     return host

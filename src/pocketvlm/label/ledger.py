@@ -49,8 +49,14 @@ class Ledger:
         self._writing: asyncio.Task[None] | None = None
         if repair:
             self._repair()
+        unsound = 0
         for offset, row in self._read():
-            self._remember(offset, row)
+            try:
+                self._remember(offset, row)
+            except (KeyError, TypeError, ValueError):
+                unsound += 1
+        if unsound:
+            say(f"{path}: {unsound} lines are no rows of a ledger and are passed over")
 
     def _repair(self) -> None:
         """Cut off what a kill left of the last line: no answer counts before its line is whole."""
@@ -70,19 +76,21 @@ class Ledger:
                 say(f"{self.path}: its last line was torn off in mid-write and is removed")
             os.fsync(file.fileno())
 
-    def _read(self) -> Iterator[tuple[int, Row]]:
+    def _read(self) -> Iterator[tuple[int, Row | None]]:
         """Every sound line with its offset."""
         if not self.path.is_file():
             return
         offset = 0
         with self.path.open("rb") as file:
             for line in file:
-                row = as_row(line)
-                if row is not None:
-                    yield offset, row
+                if line.strip():
+                    yield offset, as_row(line)
                 offset += len(line)
 
-    def _remember(self, offset: int, row: Row) -> None:
+    def _remember(self, offset: int, row: Row | None) -> None:
+        """Take a row in; KeyError, TypeError or ValueError for a line that is none."""
+        if row is None:
+            raise ValueError("no JSON object")
         match row.get("kind"):
             case "intent" if "call" in row:
                 self.open[row["call"]] = row
@@ -203,7 +211,7 @@ def as_row(line: bytes) -> Row | None:
     """One line as an object; None for what is none."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 

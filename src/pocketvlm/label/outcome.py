@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from pocketvlm.errors import PocketError
 from pocketvlm.label.decisions import Labelled, decide_all, full_answer
+from pocketvlm.label.ledger import as_row
 from pocketvlm.label.plan import Plan
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_rows, write_text
+from pocketvlm.workspace import Row, write_text
 
 AGAIN = "run `pocketvlm label` again to ask once more"
 MENDS = {
@@ -34,12 +35,11 @@ def finish(project: Project, plan: Plan, asked: int) -> Row:
         raise PocketError(
             f"no picture got a label ({dict(status)}): see {project.workspace.answers}"
         )
-    unread = sum(str(row.get("error")).startswith("picture") for row in without)
     usd = plan.ledger.spent
     return {
         "asked": asked,
         "status": dict(status),
-        "unanswered": status["failed"] + status["malformed"] - unread,
+        "unanswered": count_unanswered(plan),
         "labels": count_labels(labelled),
         "usd": round(usd, 6),
         "usd_per_label": round(usd / status["ok"], 6) if status["ok"] else None,
@@ -92,9 +92,24 @@ def rich(plan: Plan, one: Labelled) -> list[Row]:
 
 def read_reviews(project: Project) -> dict[str, tuple[str, str | None]]:
     """A person's last decision on each picture; none without reviews.jsonl."""
-    path = project.workspace.reviews
-    rows = read_rows(path) if path.is_file() else []
-    return {row["picture"]: (row["decision"], row.get("label")) for row in rows}
+    found: dict[str, tuple[str, str | None]] = {}
+    if not project.workspace.reviews.is_file():
+        return found
+    for line in project.workspace.reviews.read_bytes().splitlines():
+        row = as_row(line) or {}
+        picture, decision = row.get("picture"), row.get("decision")
+        if isinstance(picture, str) and decision in ("accept", "reject", "relabel"):
+            found[picture] = (decision, row.get("label"))
+        elif line.strip():
+            say(f"  {project.workspace.reviews} has a line that is no review: {line[:60]!r}")
+    return found
+
+
+def count_unanswered(plan: Plan) -> int:
+    """Questions that another run will ask again; not those about pictures that cannot be read."""
+    keys = [q.key for at in range(len(plan.config.teachers)) for q in plan.due(at)]
+    answers = plan.ledger.answers(keys)
+    return sum(not str((row or {}).get("error")).startswith("picture") for row in answers)
 
 
 def shortfalls(answers: Sequence[Row]) -> list[str]:

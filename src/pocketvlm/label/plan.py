@@ -112,8 +112,8 @@ def unsure(opinions: Sequence[Row], teacher: int, config: Config) -> bool:
     labelled = [row for row in given if row["status"] == "ok"]
     if len(labelled) < len(given) or len({row["label"] for row in labelled}) > 1:
         return True
-    low = min(float(row["confidence"]) for row in labelled)
-    named = any(row["alternative"] not in (None, NONE, row["label"]) for row in labelled)
+    low = min(float(row.get("confidence") or 0.0) for row in labelled)
+    named = any(row.get("alternative") not in (None, NONE, row["label"]) for row in labelled)
     return named or low < config.label.second_opinion_below
 
 

@@ -66,7 +66,7 @@ def read_reply(body: str, labels: Iterable[str]) -> Row:
         return _row(usage, "refused", str(choice.message.refusal or raw))
     if choice.finish_reason == "length":
         # A sound object in what there is may be a draft, or what is written in the picture.
-        return _row(usage, "malformed", raw) | {"error": "cut at teacher.max_tokens: raise it"}
+        return _row(usage, "malformed", raw) | {"error": "cut at max_tokens: raise it"}
     try:
         answer = parse_answer(raw)
     except Malformed as error:
@@ -98,7 +98,7 @@ def _no_completion(body: str) -> str:
         said = None
     if said:
         return f"the server answers with an error: {' '.join(str(said).split())[:LONGEST_SAID]}"
-    return "the reply is no chat completion: does teacher.base_url end in /v1?"
+    return "the reply is no chat completion: does base_url end in /v1?"
 
 
 def _billed(usage: Any, raw: str) -> tuple[int | None, int | None]:
