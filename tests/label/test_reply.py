@@ -93,7 +93,7 @@ def test_refusals_are_told_apart_from_nonsense() -> None:
 
 def test_an_answer_cut_short_names_the_setting() -> None:
     row = read_reply(says(json.dumps(GOOD)[:50], finish="length").body, LABELS)
-    assert "teacher.max_tokens" in row["error"]
+    assert "max_tokens" in row["error"]
 
 
 def test_a_label_outside_the_set_is_kept_but_rejected() -> None:
