@@ -9,6 +9,7 @@ are not part of it.
 
 import datetime
 import math
+from abc import abstractmethod
 from importlib import resources
 from typing import Annotated, Literal, Self
 
@@ -22,9 +23,9 @@ from pocketvlm.sections import Section
 class ImageTokens(Section):
     """A provider's rule for the tokens of one picture, as it is sent."""
 
+    @abstractmethod
     def count(self, width: int, height: int) -> int:
         """Input tokens, at most, of a picture of `width` x `height` pixels (both 1 or more)."""
-        raise NotImplementedError
 
 
 class Fixed(ImageTokens):

@@ -275,10 +275,11 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError) as full:
             asyncio.run(ledger.write(rows[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.value.filename == str(ledger.path)
     assert ledger.path.stat().st_size == size
     asyncio.run(ledger.write(rows[2]))
     assert Ledger(ledger.path).places.keys() == {"0", "2"}

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +17,16 @@ from pocketvlm.label.agreement import Review, figures
 from pocketvlm.label.consensus import decide
 from pocketvlm.label.page import DISPUTED, FOUND, headline, money, render, thumbnail, warnings
 from pocketvlm.workspace import Row
+from tests import html_reader
 
 from .test_consensus import lacks, says
 
 TASK = {"water": "seas and rain", "fire": "flames & <embers>", "wood": "trees"}
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
-class Page(HTMLParser):
-    """Elements and text; an unclosed or wrongly closed element fails."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.scripts: list[str] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["script"]:
-            self.scripts.append(data)
-        elif self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of every element of one name."""
-        return [attrs for name, attrs in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        """What a reader sees, white space normalised."""
-        return " ".join(" ".join(self.words).split())
+class Page(html_reader.Page):
+    """The page, and what can be searched in it."""
 
     @property
     def answers(self) -> list[Row]:

@@ -3,7 +3,6 @@
 import base64
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from io import BytesIO
 
 import pytest
@@ -13,48 +12,11 @@ from pocketvlm.pages import percent
 from pocketvlm.project import Project
 from pocketvlm.validate.report import WRONG
 from pocketvlm.workspace import Row, write_json
+from tests.html_reader import Page
 
 from .conftest import history, html, lines
 
 Make = Callable[..., Project]
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Collects elements and text; an unclosed or wrongly closed element fails."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
-            self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of every element of one name."""
-        return [attrs for name, attrs in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        """What a reader sees, white space normalised."""
-        return " ".join(" ".join(self.words).split())
 
 
 def page(project: Project, right: int) -> Page:

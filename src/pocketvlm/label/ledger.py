@@ -188,9 +188,9 @@ def append(path: Path, rows: Sequence[Row]) -> list[int]:
             while data:
                 data = data[file.write(data) :]
             os.fsync(file.fileno())
-        except OSError:  # a full disk: half a line would spoil the next one
+        except OSError as error:  # a full disk: half a line would spoil the next one
             file.truncate(start)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
     return list(accumulate(map(len, lines[:-1]), initial=start))
 
 
