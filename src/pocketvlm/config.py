@@ -16,7 +16,6 @@ from pocketvlm.prices import Price, with_known
 from pocketvlm.sections import (
     Audit,
     Base,
-    Collect,
     Convert,
     Device,
     Prepare,
@@ -25,6 +24,7 @@ from pocketvlm.sections import (
     Train,
     Validate,
 )
+from pocketvlm.sources import Collect
 from pocketvlm.teachers import Label, Teacher
 
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)

@@ -153,19 +153,6 @@ class Base(Section):
     )
 
 
-class Collect(Section):
-    """Where pictures come from."""
-
-    folder: Path = Field(
-        Path("pictures"), description="Folder searched recursively; relative to this file."
-    )
-    licence: str = Field("unknown", description="Licence recorded for every picture of the folder.")
-    min_side: int = Field(32, ge=1, description="Smaller pictures are skipped, pixels.")
-    max_megapixels: float = Field(
-        100.0, gt=0, le=178, description="Larger pictures are skipped as decompression bombs."
-    )
-
-
 class Prepare(Section):
     """From answers to splits. The split depends on the hash of the picture alone (80/10/10)."""
 

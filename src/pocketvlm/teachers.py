@@ -1,14 +1,11 @@
 """The sections about the teachers: who is asked, how, and how far it may go."""
 
-import re
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from pocketvlm.keys import KeyName
 from pocketvlm.sections import Section
-
-LONGEST_NAME = 40
-"""Characters of an environment variable's name; what is longer may be the key itself."""
 
 
 class Teacher(Section):
@@ -16,7 +13,7 @@ class Teacher(Section):
 
     base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
     model: str = Field("gpt-6-luna", min_length=1, description="Model name sent to the endpoint.")
-    api_key_env: str = Field(
+    api_key_env: KeyName = Field(
         "OPENAI_API_KEY",
         description="Name of the environment variable (or line of .env) that holds the key.",
     )
@@ -64,18 +61,6 @@ class Teacher(Section):
                 "repeats at temperature 0 say the same again, and are paid: set temperature: 0.7"
             )
         return self
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _a_name(cls, name: str) -> str:
-        """Never shown where it is none: it may be the key."""
-        one_case = re.fullmatch(r"[A-Z_][A-Z0-9_]*|[a-z_]+", name)
-        if not one_case or len(name) > LONGEST_NAME:
-            raise ValueError(
-                "this is no name of an environment variable (shown nowhere, it may be the key "
-                "itself): put the key into the environment or .env, and its name here"
-            )
-        return name
 
 
 class Label(Section):

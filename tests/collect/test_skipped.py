@@ -14,7 +14,7 @@ from PIL import Image
 from pocketvlm.collect import collect
 from pocketvlm.collect.folder import Skipped, check
 from pocketvlm.project import Project
-from pocketvlm.sections import Collect
+from pocketvlm.sources import Collect
 from pocketvlm.workspace import Row, read_rows
 
 from .conftest import save

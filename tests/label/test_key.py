@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pocketvlm.errors import ConfigError
+from pocketvlm.keys import read_key
 from pocketvlm.label import label
-from pocketvlm.label.client import read_key
 
 from .conftest import KEY, make
 from .server import Reply, Server, answer, busy, refusal, says

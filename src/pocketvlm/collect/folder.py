@@ -13,7 +13,7 @@ from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.pictures import BROKEN, FORMATS, open_picture
 from pocketvlm.progress import say, track
 from pocketvlm.project import Project
-from pocketvlm.sections import Collect
+from pocketvlm.sources import Collect
 from pocketvlm.workspace import Row, atomic_file, read_rows, sha256_file, write_rows
 
 READERS = 4

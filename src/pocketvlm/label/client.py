@@ -2,21 +2,19 @@
 
 import base64
 import io
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 from PIL import Image
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pocketvlm.config import Config
 from pocketvlm.errors import ConfigError
+from pocketvlm.keys import LOOPBACK, check_address, hide, read_key
 from pocketvlm.label.calls import Outcome, failed, is_moderation, read_status
 from pocketvlm.label.prompt import answer_schema, build_prompt
 from pocketvlm.label.reply import read_reply
@@ -30,14 +28,8 @@ BAD_REQUEST, UNPROCESSABLE = 400, 422
 STRUCTURED_UNKNOWN = (400, 404, 415, 422, 501)
 """How servers without structured output refuse `response_format`."""
 
-SHORTEST_SECRET = 8
-"""Characters of a key worth hiding; shorter ones are placeholders such as `none` or `EMPTY`."""
-
 LONGEST_SAID = 300
 """Characters kept of an error: some servers send a page."""
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that no proxy of the environment can reach."""
 
 
 class Manner(NamedTuple):
@@ -117,8 +109,8 @@ class Client:
         return request
 
     def hide(self, text: str) -> str:
-        """What came back without the key: some servers send back what they were sent."""
-        return text.replace(self.key, "***") if len(self.key) >= SHORTEST_SECRET else text
+        """What came back without the key."""
+        return hide(text, self.key)
 
     def said(self, error: openai.APIStatusError) -> str:
         """An error status and its message, in one short line without the key."""
@@ -185,36 +177,3 @@ def encode_picture(path: Path, max_side: int) -> tuple[str, tuple[int, int]]:
     picture.save(buffer, "JPEG", quality=92)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"data:image/jpeg;base64,{data}", picture.size
-
-
-def check_address(url: str) -> str:
-    """The host of an endpoint's address; ConfigError when it is none."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"base_url: {url!r} is no address ({error})") from None
-    plain = url.isascii() and url.isprintable()  # other hosts are written with xn--
-    if parts.username or parts.password:
-        raise ConfigError("base_url: a name or password in an address would be shown: leave it out")
-    if parts.scheme not in ("http", "https") or not host or port == 0 or not plain:
-        raise ConfigError(f"base_url: {url!r} must look like http://localhost:8000/v1")
-    return host
-
-
-def read_key(name: str, root: Path) -> str | None:
-    """The key from the environment, or from `.env` beside the configuration or where one is.
-
-    ConfigError, which never shows the key, when no HTTP header could carry it."""
-
-    class Keys(BaseSettings):
-        model_config = SettingsConfigDict(env_file=(".env", root / ".env"), extra="allow")
-
-    try:
-        extra = Keys().model_extra or {}
-    except UnicodeDecodeError:
-        raise ConfigError("the file .env is not UTF-8: save it in that encoding") from None
-    value = str(os.environ.get(name) or extra.get(name.lower()) or "").strip()
-    if not all("!" <= letter <= "~" for letter in value):
-        raise ConfigError(f"{name}: the key holds a space or a sign outside ASCII: copy it again")
-    return value or None

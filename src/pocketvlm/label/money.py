@@ -8,7 +8,7 @@ from datetime import date
 
 from pocketvlm.config import Config, price_line
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.label.client import LOOPBACK, check_address
+from pocketvlm.keys import LOOPBACK, check_address
 from pocketvlm.label.ledger import Ledger
 from pocketvlm.label.prompt import answer_schema, build_prompt
 from pocketvlm.prices import (

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from pocketvlm.errors import PocketError
 from pocketvlm.label.decisions import Labelled, decide_all, full_answer
-from pocketvlm.label.ledger import as_row
 from pocketvlm.label.plan import Plan
 from pocketvlm.progress import say
 from pocketvlm.project import Project
+from pocketvlm.reviews import read_reviews
 from pocketvlm.workspace import Row, write_text
 
 AGAIN = "run `pocketvlm label` again to ask once more"
@@ -56,12 +56,13 @@ def write_report(project: Project, plan: Plan, labelled: Sequence[Labelled]) -> 
     opinions = [one.opinions for one in labelled]
     decisions = [one.decision for one in labelled]
     task = project.config.task
+    reviews = read_reviews(project.workspace.reviews)
     figures = agreement_figures(
         [picture["sha256"] for picture in pictures],
         opinions,
         decisions,
         list(task.labels),
-        read_reviews(project),
+        {sha: (one.decision, one.label) for sha, one in reviews.items()},
         plan.ledger.spent,
     )
     page = render(
@@ -88,21 +89,6 @@ def rich(plan: Plan, one: Labelled) -> list[Row]:
     keys = [plan.keys(row["teacher"], sha256)[row["repeat"]] for row in one.opinions]
     answers = plan.ledger.answers(keys)
     return [(full or {}) | row for full, row in zip(answers, one.opinions, strict=True)]
-
-
-def read_reviews(project: Project) -> dict[str, tuple[str, str | None]]:
-    """A person's last decision on each picture; none without reviews.jsonl."""
-    found: dict[str, tuple[str, str | None]] = {}
-    if not project.workspace.reviews.is_file():
-        return found
-    for line in project.workspace.reviews.read_bytes().splitlines():
-        row = as_row(line) or {}
-        picture, decision = row.get("picture"), row.get("decision")
-        if isinstance(picture, str) and decision in ("accept", "reject", "relabel"):
-            found[picture] = (decision, row.get("label"))
-        elif line.strip():
-            say(f"  {project.workspace.reviews} has a line that is no review: {line[:60]!r}")
-    return found
 
 
 def count_unanswered(plan: Plan) -> int:

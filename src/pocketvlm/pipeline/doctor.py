@@ -9,7 +9,7 @@ from pocketvlm.base import TOKENIZER_FILES, check_labels, find_base
 from pocketvlm.collect.folder import candidates
 from pocketvlm.config import Config, commented_yaml
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.label.client import LOOPBACK, check_address, read_key
+from pocketvlm.keys import LOOPBACK, check_address, read_key
 from pocketvlm.label.money import price_of, price_words
 from pocketvlm.project import Project
 from pocketvlm.teachers import Teacher
