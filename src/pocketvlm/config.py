@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pocketvlm.errors import ConfigError
 from pocketvlm.prices import Price, with_known
@@ -69,6 +69,16 @@ class Config(Section):
         if len(set(asked)) < len(asked):
             raise ValueError("two teachers would be the same model asked the same way: use repeats")
         return teachers
+
+    @field_validator("collect")
+    @classmethod
+    def _sought_labels(cls, collect: Collect, info: ValidationInfo) -> Collect:
+        """What is sought for a label that the task has not would never be topped up."""
+        task: Task | None = info.data.get("task")  # None when it is wrong itself
+        for name, (wanted, _) in collect.searched().items():
+            if task and (unknown := set(wanted) - set(task.labels)):
+                raise ValueError(f"{name}: {sorted(unknown)} are no labels of the task")
+        return collect
 
     @field_validator("prices")
     @classmethod

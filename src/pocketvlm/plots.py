@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Stands for the page's text colour in the drawing; no other part uses it."""
 
+GREY = "#7d828b"
+"""Can be read on white and on black."""
+
 ACCENT, SECOND = "#4f7fe0", "#e08a3c"
 SERIES = (ACCENT, SECOND, "#3d9a6a", "#a86bc9")
 STYLE: "dict[RcKeyType, Any]" = {
@@ -111,6 +114,26 @@ def sizes_plot(rows: Sequence[Row]) -> Markup:
             axes.annotate(str(row["side"]), (at, share), xytext=(9, 3), textcoords="offset points")
         axes.set_xlim(0, 1.15 * max(row["ms"] for row in rows))
         return _svg(figure, "sizes")
+
+
+def balance_plot(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Pictures of each label, stacked by split (split -> label -> pictures), as a file of its own:
+    it has no page's colour to take."""
+    labels = sorted({label for row in counts.values() for label in row})
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 0.9 + 0.36 * len(labels)), layout="constrained")
+        axes = figure.subplots()
+        before = [0] * len(labels)
+        for (split, row), color in zip(counts.items(), SERIES, strict=False):
+            count = [row.get(label, 0) for label in labels]
+            axes.barh(labels, count, left=before, label=split, color=color, alpha=0.85)
+            before = [one + more for one, more in zip(before, count, strict=True)]
+        axes.invert_yaxis()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="x", alpha=0.15, color=INK)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", frameon=False, ncols=3, fontsize=10)
+        return _svg(figure, "balance").replace("currentColor", GREY)
 
 
 def confidence_plot(teachers: Sequence[Row]) -> Markup:

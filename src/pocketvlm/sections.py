@@ -178,6 +178,10 @@ class Train(Section):
     mirror: bool = Field(
         False, description="Show half of the pictures mirrored; not where left and right matter."
     )
+    balanced: bool = Field(
+        False,
+        description="Show every label equally often, however many pictures of it there are.",
+    )
     batch: int = Field(4, ge=1, description="Pictures a forward pass.")
     accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
     epochs: int = Field(3, ge=1, description="Passes over the training split.")

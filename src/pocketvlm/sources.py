@@ -86,3 +86,15 @@ class Collect(Section):
     max_megapixels: float = Field(
         100.0, gt=0, le=178, description="Larger pictures are skipped as decompression bombs."
     )
+
+    def searched(self) -> dict[str, tuple[Wanted, int]]:
+        """What each source that is named is searched for and how many pictures of it are wanted, in
+        the order in which they are asked."""
+        found: dict[str, tuple[Wanted, int]] = {}
+        if self.coco:
+            found["coco"] = self.coco.categories, self.coco.pictures
+        if self.unsplash:
+            found["unsplash"] = self.unsplash.queries, self.unsplash.pictures
+        if self.hub:
+            found["hub"] = self.hub.wanted, self.hub.pictures
+        return found

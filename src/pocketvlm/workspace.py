@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ class Workspace:
 
     @property
     def index(self) -> Path:
-        """One line a collected picture: sha256, file, origin, licence, width, height."""
+        """One line a collected picture: sha256, file, size, looks, origin, licence, credits."""
         return self.originals / "index.jsonl"
 
     @property
@@ -224,14 +224,22 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def append_row(path: Path, row: Row) -> None:
     """Append one line to a ledger and force it to the disk; a torn last line is closed first."""
+    append_rows(path, [row])
+
+
+def append_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Append lines to a ledger with one flush; none changes nothing."""
+    if not rows:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(row, ensure_ascii=False) + "\n").encode(errors=LONE)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    data = lines.encode(errors=LONE)
     with path.open("ab+") as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                line = b"\n" + line
-        file.write(line)
+                data = b"\n" + data
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,7 +10,7 @@ from PIL import Image
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.pictures import open_picture
 from pocketvlm.prepare import prepare
-from pocketvlm.prepare.prepare import split_of
+from pocketvlm.prepare.splits import split_of
 from pocketvlm.workspace import read_json, read_rows
 
 from .conftest import LABELS, answered, collected, configured, everything, lines
@@ -33,6 +33,7 @@ def test_a_line_holds_what_the_plan_says(tmp_path: Path, base: Path) -> None:
         "texture": None,
         "alternative": "land",
         "ambiguity": None,
+        "origin": "my 0.png",
         "source": "teacher",
         "reviewed": False,
     }

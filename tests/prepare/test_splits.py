@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketvlm.prepare import prepare
-from pocketvlm.prepare.prepare import notes, split_of
+from pocketvlm.prepare.balance import notes
+from pocketvlm.prepare.splits import split_of
 
 from .conftest import LABELS, answered, collected, configured, everything
 
@@ -63,4 +64,5 @@ def test_what_the_splits_cannot_hold_is_said(some: dict[str, dict[str, int]]) ->
     for name, inside in counts.items():
         assert (f"{name} is empty" in said) == (not inside)
     for label in LABELS:
-        assert (f"of '{label}'" in said) == (counts["train"].get(label, 0) < 10)
+        have = counts["train"].get(label, 0)
+        assert (f"only {have} of '{label}'" in said) == (have < 10)

@@ -1,5 +1,5 @@
 """Where pictures come from."""
 
-from pocketvlm.collect.folder import collect
+from pocketvlm.collect.collect import collect
 
 __all__ = ["collect"]

@@ -11,7 +11,6 @@ from pocketvlm.label.books import Books
 from pocketvlm.label.calls import Outcome, failed
 from pocketvlm.label.client import Client
 from pocketvlm.label.ledger import Ledger
-from pocketvlm.label.limits import retry_after
 from pocketvlm.label.live import Live
 from pocketvlm.label.money import Budget, Tariff
 from pocketvlm.label.pace import Call, Pace
@@ -20,6 +19,7 @@ from pocketvlm.label.queue import Encoder, Job, Queue, Unread
 from pocketvlm.label.signals import on_sigterm
 from pocketvlm.label.streak import Streak
 from pocketvlm.label.tries import next_try
+from pocketvlm.limits import retry_after
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row

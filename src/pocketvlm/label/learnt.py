@@ -4,7 +4,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from pocketvlm.label.limits import MINUTE
+from pocketvlm.limits import MINUTE
 
 LATE = 0.05
 """Seconds that a timer may be late; what it missed is sent at once, no more."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 
 from pocketvlm.label.learnt import Call, Learnt, Meter
-from pocketvlm.label.limits import MINUTE, Kind, read_limit, retry_after
+from pocketvlm.limits import MINUTE, Kind, read_limit, retry_after
 
 __all__ = ["Call", "Pace"]
 

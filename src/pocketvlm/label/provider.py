@@ -18,7 +18,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.label.batchfile import ENDPOINT, fields
 from pocketvlm.label.calls import read_status
 from pocketvlm.label.client import LONGEST_SAID, Client
-from pocketvlm.label.limits import retry_after
+from pocketvlm.limits import retry_after
 from pocketvlm.progress import say
 
 T = TypeVar("T")

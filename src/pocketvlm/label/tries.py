@@ -4,8 +4,8 @@ import random
 from dataclasses import replace
 
 from pocketvlm.label.calls import Outcome
-from pocketvlm.label.limits import retry_after
 from pocketvlm.label.queue import Job
+from pocketvlm.limits import retry_after
 from pocketvlm.workspace import Row
 
 LONGEST_BACKOFF = 30.0

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pocketvlm.base import TOKENIZER_FILES, check_labels, find_base
-from pocketvlm.collect.folder import candidates
+from pocketvlm.collect.folder import files
 from pocketvlm.config import Config, commented_yaml
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.keys import LOOPBACK, check_address, read_key
@@ -97,11 +97,25 @@ def _pictures(project: Project) -> Row:
         raise ConfigError(f"prepare.custom: {project.path(custom)} does not exist")
     if custom or project.workspace.index.is_file():
         return {}
-    found = sum(1 for _ in candidates(project.path(project.config.collect.folder)))
-    if not found:
-        folder = project.path(project.config.collect.folder)
+    settings = project.config.collect
+    folder = project.path(settings.folder)
+    searched = settings.searched()
+    found = 0 if searched and not folder.is_dir() else sum(1 for _ in files(folder))
+    if not found and not searched:
         raise ConfigError(f"collect.folder: {folder} is empty: put pictures in")
-    return {"files": found}
+    return {"files": found} | ({"sources": _sources(project)} if searched else {})
+
+
+def _sources(project: Project) -> Row:
+    """How many pictures are asked of each source; the only one that needs a key has it."""
+    unsplash = project.config.collect.unsplash
+    if unsplash and not read_key(unsplash.api_key_env, project.workspace.root):
+        raise ConfigError(
+            f"no key for {unsplash.base_url}: make one at https://unsplash.com/oauth/applications "
+            f"and put {unsplash.api_key_env}=... into {project.workspace.root / '.env'}"
+        )
+    wanted = project.config.collect.searched()
+    return {source: pictures for source, (_, pictures) in wanted.items()}
 
 
 def _teacher(project: Project) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -99,15 +99,16 @@ def alone(project: Project, stage: Stage) -> Row:
     return execute(project, stage)
 
 
-def execute(project: Project, stage: Stage) -> Row:
-    """Run one stage and write its manifest; a missed gate is recorded before it is raised."""
+def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | None = None) -> Row:
+    """Run one stage, or its `work` otherwise, and write its manifest; a missed gate is recorded
+    before it is raised."""
     started = time.monotonic()
     gate: GateMissed | None = None
     with one_at_a_time(project):
         state = stage.state(project)
         _log(project, stage, "started")
         try:
-            figures = stage.run(project)
+            figures = (work or stage.run)(project)
         except GateMissed as error:
             gate, figures = error, error.figures
     seconds = round(time.monotonic() - started, 1)

@@ -69,7 +69,7 @@ SPLITS = ("dataset/train.jsonl", "dataset/val.jsonl", "dataset/test.jsonl", "dat
 STAGES = (
     Stage(
         "collect",
-        "Gather pictures of a folder into originals/.",
+        "Gather pictures of every source into originals/.",
         settings=("collect",),
         inputs=(),
         outputs=("originals/index.jsonl",),
@@ -85,7 +85,7 @@ STAGES = (
         "prepare",
         "Make device bitmaps and the train, val and test splits.",
         settings=("task", "device", "teachers", "label", "prepare"),
-        inputs=("originals/index.jsonl", "labels/answers.jsonl"),
+        inputs=("originals/index.jsonl", "labels/answers.jsonl", "labels/reviews.jsonl"),
         outputs=(*SPLITS, "dataset/originals.json"),
     ),
     Stage(

@@ -13,12 +13,19 @@ Pictures as the device's bitmap ({side}x{side}, {resize}, black padding) with on
 {table}
 | **all** | | {train} | {val} | {test} |
 
-- Labels: {source}.
+![pictures of each label, by split](balance.svg)
+
+- Labels: {source}. Looked at by a person: {reviewed}.
 - Left out of train for a confidence under {min_confidence}: {unsure}. val and test keep all.
 - Without a usable label: {rejected}{reasons} (skipped.jsonl).
-- Split: by the SHA-256 of the picture's file, 80/10/10, so that nothing moves when labels change.
+- Split: by the SHA-256 of the picture's file, 80/10/10, so that nothing moves when labels change;
+  {near_duplicates} near-duplicates are in the split of the picture that they are like.
 - Contract: `{contract}`
 {notes}"""
+
+
+FIGURES = ("train", "val", "test", "unsure", "rejected", "reviewed", "near_duplicates")
+"""Those that the card shows as they are."""
 
 
 def cell(text: str) -> str:
@@ -49,6 +56,6 @@ def dataset_card(project: Project, figures: Row) -> str:
         min_confidence=project.config.prepare.min_confidence,
         contract=project.contract.hash,
         reasons="".join(f", {kind} {count}" for kind, count in figures["reasons"].items()),
-        **{name: figures[name] for name in ("train", "val", "test", "unsure", "rejected")},
+        **{name: figures[name] for name in FIGURES},
         notes="".join(f"- {note}\n" for note in figures["notes"]),
     )

@@ -1,47 +1,23 @@
-"""Device bitmaps and the three splits; the split depends on the hash of the picture alone."""
+"""Device bitmaps and the three splits; the split depends on the pictures alone."""
 
 import os
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-
-from PIL import Image
 
 from pocketvlm.base import BaseUnreachable, check_labels
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.plots import balance_plot
+from pocketvlm.prepare.balance import notes, table
+from pocketvlm.prepare.bitmaps import CHECKSUMS, Made, write_bitmaps
 from pocketvlm.prepare.card import dataset_card
-from pocketvlm.prepare.source import UNASKED, Labelled, Rejected, labelled_pictures
+from pocketvlm.prepare.labelled import Labelled, Rejected
+from pocketvlm.prepare.source import UNASKED, labelled_pictures
+from pocketvlm.prepare.splits import LOOKS, SPLITS, by_split, first_alike, looks_of, split_of
+from pocketvlm.prepare.spool import Spool
 from pocketvlm.progress import say, track
 from pocketvlm.project import CONTRACT, ORIGINALS, Project
-from pocketvlm.workspace import (
-    Row,
-    atomic_folder,
-    fingerprint,
-    link,
-    read_json,
-    sha256_file,
-    write_json,
-    write_rows,
-    write_text,
-)
-
-SPLITS = ("train", "val", "test")
-CHECKSUMS = "bitmaps.json"
-"""SHA-256 of every bitmap, by its name."""
-
-THIN = 10
-"""Fewer pictures of a label in train than this are worth a word."""
-
-WRITERS = 4
-"""Pictures decoded and encoded at a time."""
-
-
-def split_of(picture_id: str) -> str:
-    """80/10/10 by the first 32 bits of the picture's SHA-256: labels, other pictures and the
-    order they came in move nothing between splits."""
-    share = int(picture_id[:8], 16) / 2**32
-    return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+from pocketvlm.workspace import Row, atomic_folder, write_json, write_rows, write_text
 
 
 def prepare(project: Project) -> Row:
@@ -51,33 +27,14 @@ def prepare(project: Project) -> Row:
         check_labels(project)
     except BaseUnreachable:
         say("The base cannot be reached: its tokenizer is checked against the labels at training.")
-    labelled, rejected = labelled_pictures(project)
-    if not labelled:
-        raise PocketError("no labelled picture: run `pocketvlm label` first, or see its ledger")
-    kept = [item for item in labelled if wanted(item, project.config.prepare.min_confidence)]
-    with atomic_folder(project.workspace.dataset) as folder:
-        (folder / "images").mkdir()
-        broken = write_bitmaps(project, folder, kept)
-        unsure = len(labelled) - len(kept)
-        kept = [item for item in kept if item.id not in broken]
-        if not kept:
-            raise PocketError(
-                f"nothing is left of {len(labelled)} labelled pictures: {len(broken)} cannot be "
-                f"read, {unsure} are under prepare.min_confidence"
-            )
-        splits = _by_split(kept)
-        for name in SPLITS:
-            write_rows(folder / f"{name}.jsonl", (item.row() for item in splits[name]))
-        skipped = [item.row() for item in rejected] + list(broken.values())
-        write_rows(folder / "skipped.jsonl", skipped)
-        project.record_contract(folder)
-        images = [item.image for item in kept]
-        root = project.workspace.root
-        origins = {item.image: os.path.relpath(item.path, root) for item in kept}
-        write_json(folder / ORIGINALS, origins)
-        write_json(folder / CHECKSUMS, {image: sha256_file(folder / image) for image in images})
-        figures = _figures(project, splits, unsure, skipped)
-        write_text(folder / "README.md", dataset_card(project, figures))
+    with Spool(project.workspace.root) as spool:
+        labelled, rejected = labelled_pictures(project, spool)
+        if not labelled:
+            raise PocketError("no labelled picture: run `pocketvlm label` first, or see its ledger")
+        with atomic_folder(project.workspace.dataset) as folder:
+            figures = write_dataset(project, folder, labelled, rejected, spool)
+    for line in table(figures["counts"], project.contract.labels):
+        say(line)
     for note in figures["notes"]:
         say(f"  {note}")
     return figures
@@ -92,57 +49,69 @@ def check_own(dataset: Path) -> None:
         )
 
 
-def wanted(item: Labelled, min_confidence: float) -> bool:
+def wanted(item: Labelled, alike: dict[str, str], min_confidence: float) -> bool:
     """The confidence filter applies to train only."""
-    return split_of(item.id) != "train" or item.confidence >= min_confidence
+    leader = alike.get(item.id, item.id)
+    return split_of(leader) != "train" or item.confidence >= min_confidence
 
 
-def write_bitmaps(project: Project, folder: Path, items: list[Labelled]) -> dict[str, Row]:
-    """Write every picture as the device's bitmap (PNG); those that cannot be read, by id."""
-    old = project.workspace.dataset
-    known = made_before(project)
-
-    def write(item: Labelled) -> str | None:
-        target = folder / item.image
-        if known.get(item.image) == fingerprint(old / item.image) is not None:
-            link(old / item.image, target)
-            return None
-        try:
-            bitmap = project.contract.open(item.path)
-        except PocketError as error:
-            return str(error)
-        Image.fromarray(bitmap).save(target, compress_level=1)
-        return None
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        done = track(pool.map(write, items), "Preparing", len(items))
-        reasons = zip(items, done, strict=True)
-        return {
-            item.id: Rejected(str(item.path), "unreadable", r).row() for item, r in reasons if r
-        }
-
-
-def made_before(project: Project) -> dict[str, str]:
-    """The SHA-256 of each bitmap that was made under the present contract, by its name: one that
-    still has it is taken again, one that was damaged or altered since is made anew."""
-    old = project.workspace.dataset
-    same = (old / CONTRACT).is_file() and read_json(old / CONTRACT).get("hash")
-    if same != project.contract.hash or not (old / CHECKSUMS).is_file():
-        return {}
-    known: dict[str, str] = read_json(old / CHECKSUMS)
-    return known
-
-
-def _by_split(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:
-    splits: dict[str, list[Labelled]] = {name: [] for name in SPLITS}
-    for item in sorted(items, key=lambda item: item.id):
-        splits[split_of(item.id)].append(item)
-    return splits
-
-
-def _figures(
-    project: Project, splits: dict[str, list[Labelled]], unsure: int, skipped: list[Row]
+def write_dataset(
+    project: Project,
+    folder: Path,
+    labelled: list[Labelled],
+    rejected: list[Rejected],
+    spool: Spool,
 ) -> Row:
+    """Everything in dataset/; the figures. PocketError when no picture is left."""
+    looks = looks_of(project, labelled)
+    alike = first_alike(looks)
+    least = project.config.prepare.min_confidence
+    sure = [item for item in labelled if wanted(item, alike, least)]
+    kept, broken = fill(project, folder, sure)
+    if not kept:
+        raise PocketError(
+            f"nothing is left of {len(labelled)} labelled pictures: {len(broken)} cannot be read, "
+            f"{len(labelled) - len(sure)} are under prepare.min_confidence"
+        )
+    splits = by_split(kept, alike)
+    for name in SPLITS:
+        write_rows(folder / f"{name}.jsonl", (item.row(spool) for item in splits[name]))
+    skipped = [item.row() for item in [*rejected, *broken]]
+    write_rows(folder / "skipped.jsonl", skipped)
+    write_json(folder / LOOKS, {item.id: looks[item.id] for item in kept})
+    figures = _figures(project, splits, skipped)
+    figures["unsure"] = len(labelled) - len(sure)
+    figures["near_duplicates"] = sum(item.id in alike for item in kept)
+    write_text(folder / "README.md", dataset_card(project, figures))
+    write_text(folder / "balance.svg", balance_plot(figures["counts"]))
+    return figures
+
+
+def fill(
+    project: Project, folder: Path, items: list[Labelled]
+) -> tuple[list[Labelled], list[Rejected]]:
+    """Write the bitmaps and where they come from; the pictures that have one, and the others."""
+    (folder / "images").mkdir()
+    kept, broken, checksums = list[Labelled](), list[Rejected](), dict[str, str]()
+    for item, made in track(_made(project, folder, items), "Preparing", len(items)):
+        if made.sha256 is None:
+            broken.append(Rejected(item.file, "unreadable", str(made.reason)))
+        else:
+            kept.append(item)
+            checksums[item.image] = made.sha256
+    project.record_contract(folder)
+    root = project.workspace.root
+    write_json(folder / ORIGINALS, {item.image: os.path.relpath(item.file, root) for item in kept})
+    write_json(folder / CHECKSUMS, checksums)
+    return kept, broken
+
+
+def _made(project: Project, folder: Path, items: list[Labelled]) -> Iterator[tuple[Labelled, Made]]:
+    pictures = ((item.id, item.path) for item in items)
+    yield from zip(items, write_bitmaps(pictures, folder, project), strict=True)
+
+
+def _figures(project: Project, splits: dict[str, list[Labelled]], skipped: list[Row]) -> Row:
     counts = {name: dict(Counter(item.label for item in splits[name])) for name in SPLITS}
     figures: Row = {name: len(splits[name]) for name in SPLITS}
     reasons = Counter(row["kind"] for row in skipped)
@@ -151,28 +120,11 @@ def _figures(
         said.insert(0, f"pictures without an answer yet: {unasked}; run `pocketvlm label`")
     return figures | {
         "counts": counts,
-        "unsure": unsure,
+        "reviewed": sum(item.reviewed for items in splits.values() for item in items),
         "rejected": len(skipped),
         "reasons": dict(reasons.most_common()),
         "notes": said,
     }
 
 
-def notes(counts: dict[str, dict[str, int]], labels: Iterable[str]) -> list[str]:
-    """What the splits cannot hold, in sentences."""
-    found = []
-    if not counts["train"]:
-        found.append("train is empty: collect more pictures or lower prepare.min_confidence")
-    for name in ("val", "test"):
-        if not counts[name]:
-            found.append(f"{name} is empty: the split follows each picture's hash; collect more")
-    for label in labels:
-        have = counts["train"].get(label, 0)
-        if have < THIN:
-            found.append(f"train holds only {have} of '{label}': collect more of it")
-        if counts["test"] and label not in counts["test"]:
-            found.append(f"test holds no '{label}': its accuracy stays unknown")
-    return found
-
-
-__all__ = ["Rejected", "prepare", "split_of"]
+__all__ = ["prepare", "split_of"]

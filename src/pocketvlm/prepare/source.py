@@ -1,104 +1,85 @@
 """Labelled pictures: from the teacher's ledger, or from one JSON or JSONL file of the user."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.label import answers_of
+from pocketvlm.prepare.labelled import Labelled, Rejected, corrected, outside, rest_of
+from pocketvlm.prepare.spool import Spool
 from pocketvlm.progress import track
 from pocketvlm.project import Project
+from pocketvlm.reviews import Review, read_reviews
 from pocketvlm.workspace import Row, read_rows, sha256_file
-
-KEPT = ("reason", "visual_features", "colours", "texture", "alternative", "ambiguity")
-"""What of a rich answer goes into the dataset; the student never sees it."""
-
 
 UNASKED = "unasked"
 """The kind of a collected picture without an answer under the present prompt and model."""
 
-
-@dataclass(frozen=True)
-class Labelled:
-    """One picture with its label."""
-
-    id: str
-    """SHA-256 of the picture's file."""
-    path: Path
-    label: str
-    confidence: float
-    source: str
-    rich: Row = field(default_factory=dict)
-
-    @property
-    def image(self) -> str:
-        """Where its bitmap lies in the dataset."""
-        return f"images/{self.id}.png"
-
-    def row(self) -> Row:
-        """Its dataset line."""
-        rich = {name: self.rich.get(name) for name in KEPT}
-        line: Row = {"id": self.id, "image": self.image, "label": self.label}
-        line |= {"confidence": self.confidence} | rich
-        return line | {"source": self.source, "reviewed": self.rich.get("reviewed") is True}
+Found = tuple[list[Labelled], list[Rejected]]
 
 
-@dataclass(frozen=True)
-class Rejected:
-    """One line without a usable label, and why."""
-
-    image: str
-    kind: str
-    """One or two words to count by."""
-    reason: str
-
-    def row(self) -> Row:
-        """Its line in skipped.jsonl."""
-        return {"image": self.image, "kind": self.kind, "reason": self.reason}
-
-
-def labelled_pictures(project: Project) -> tuple[list[Labelled], list[Rejected]]:
-    """Everything that has a label of the task, and what has none; each picture once."""
+def labelled_pictures(project: Project, spool: Spool) -> Found:
+    """Everything that has a label of the task, and what has none; each picture once. What a person
+    decided comes before what the source says."""
+    reviews = read_reviews(project.workspace.reviews)
     custom = project.config.prepare.custom
     if custom is None:
-        return from_answers(project)
-    return from_file(project.path(custom), project.contract.labels)
+        return from_answers(project, reviews, spool)
+    return from_file(project.path(custom), project.contract.labels, reviews, spool)
 
 
-def from_answers(project: Project) -> tuple[list[Labelled], list[Rejected]]:
-    """Pictures whose answer has status ok; the others with their status."""
-    labelled, rejected = [], []
-    answered = set()
-    for picture, answer in answers_of(project):
-        answered.add(picture["sha256"])
-        if answer["status"] == "ok":
-            path = project.workspace.originals / picture["file"]
-            labelled.append(
-                Labelled(
-                    picture["sha256"],
-                    path,
-                    answer["label"],
-                    answer["confidence"],
-                    "teacher",
-                    answer,
-                )
-            )
-        else:
+def from_answers(project: Project, reviews: dict[str, Review], spool: Spool) -> Found:
+    """Pictures whose answer has status ok or whom a person gave a label; the others with their
+    status."""
+    labelled, rejected, answered = list[Labelled](), list[Rejected](), set[str]()
+
+    def sort(picture: Row, answer: Row) -> None:
+        answer = corrected(answer, reviews.get(picture["sha256"]))
+        if answer["status"] != "ok":
             reason = str(answer.get("error") or answer.get("reason") or answer.get("label"))
             rejected.append(Rejected(picture["origin"], answer["status"], reason))
+        elif wrong := outside(answer["label"], project.contract.labels):
+            rejected.append(Rejected(picture["origin"], "unknown label", wrong))
+        else:
+            file = str(project.workspace.originals / picture["file"])
+            place = spool.add(rest_of(answer, picture))
+            labelled.append(labelled_as(picture["sha256"], file, answer, "teacher", place))
+
+    for picture, answer in answers_of(project):
+        answered.add(picture["sha256"])
+        sort(picture, answer)
     for picture in read_rows(project.workspace.index):
         if picture["sha256"] not in answered:
-            rejected.append(Rejected(picture["origin"], UNASKED, "the teacher has not been asked"))
+            sort(picture, {"status": UNASKED, "reason": "the teacher has not been asked"})
     return labelled, rejected
 
 
-def from_file(path: Path, labels: tuple[str, ...]) -> tuple[list[Labelled], list[Rejected]]:
+def usable_labels(project: Project) -> tuple[dict[str, str], int]:
+    """The label of each picture that has one and is sure enough for train, by its id; and how many
+    pictures have not been asked about."""
+    least = project.config.prepare.min_confidence
+    with Spool(project.workspace.root) as spool:
+        labelled, rejected = labelled_pictures(project, spool)
+    sure = {item.id: item.label for item in labelled if item.confidence >= least}
+    return sure, sum(item.kind == UNASKED for item in rejected)
+
+
+def labelled_as(id: str, file: str, answer: Row, source: str, place: int) -> Labelled:
+    """A picture with the label of its answer."""
+    reviewed = answer.get("reviewed") is True
+    sure = float(answer["confidence"])
+    return Labelled(id, file, answer["label"], sure, source, reviewed, place)
+
+
+def from_file(
+    path: Path, labels: tuple[str, ...], reviews: dict[str, Review], spool: Spool
+) -> Found:
     """`image_path` (relative to the file), `label` or `element`, `reason`, `confidence`."""
     found: dict[str, Labelled] = {}
     rejected = []
     rows = read_any_json(path)
     for row in track(rows, "Reading", len(rows)):
-        item = read_line(row, path, labels)
+        item = read_line(row, path, labels, reviews, spool)
         if isinstance(item, Rejected):
             rejected.append(item)
         elif found.setdefault(item.id, item) is not item:
@@ -110,23 +91,29 @@ def from_file(path: Path, labels: tuple[str, ...]) -> tuple[list[Labelled], list
     return list(found.values()), rejected
 
 
-def read_line(row: Row, path: Path, labels: tuple[str, ...]) -> Labelled | Rejected:
+def read_line(
+    row: Row, path: Path, labels: tuple[str, ...], reviews: dict[str, Review], spool: Spool
+) -> Labelled | Rejected:
     """One labelled picture of the file `path`, or what is wrong with its line."""
     image, sure = str(row.get("image_path")), row.get("confidence")
-    label = row.get("label") or row.get("element")
     picture = path.parent / image
     if not row.get("image_path") or not is_file(picture):
         return Rejected(image, "no file", "image_path is missing or names no file")
-    if label not in labels:
-        return Rejected(image, "unknown label", f"label {label!r} is not in task.labels")
     if not _is_share(sure):
         return Rejected(image, "bad confidence", "confidence is no number from 0 to 1")
     try:
         sha256 = sha256_file(picture)
     except OSError as error:
         return Rejected(image, "unreadable", str(error))
-    confidence = 1.0 if sure is None else float(sure)
-    return Labelled(sha256, picture, label, confidence, path.name, row)
+    said = {"status": "ok", "label": row.get("label") or row.get("element")}
+    answer = row | said | {"confidence": 1.0 if sure is None else sure}
+    answer = corrected(answer, reviews.get(sha256))
+    if answer["status"] != "ok":
+        return Rejected(image, answer["status"], answer["reason"])
+    if wrong := outside(answer["label"], labels):
+        return Rejected(image, "unknown label", wrong)
+    place = spool.add(rest_of(answer, {"origin": image} | row))
+    return labelled_as(sha256, str(picture), answer, path.name, place)
 
 
 def read_any_json(path: Path) -> list[Row]:

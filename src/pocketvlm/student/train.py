@@ -21,6 +21,7 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import ask_layout
 from pocketvlm.sections import Train
 from pocketvlm.student import history
+from pocketvlm.student.balance import Balanced
 from pocketvlm.student.data import IGNORED, Collator, Split
 from pocketvlm.student.features import Lessons
 from pocketvlm.student.inputs import embed
@@ -57,10 +58,19 @@ class StudentTrainer(Trainer):
 
     loss_is_scaled_for_ga = False
 
-    def __init__(self, student: Student, confident: list[bool], **arguments: Any) -> None:
+    def __init__(
+        self, student: Student, confident: list[bool], balanced: bool, **arguments: Any
+    ) -> None:
+        self.balanced = balanced
         super().__init__(**arguments)
         self.student = student
         self.confident = confident
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """With `train.balanced` every label equally often."""
+        if not self.balanced:
+            return super()._get_train_sampler(train_dataset)
+        return Balanced(self.train_dataset.labels, self.args.seed)
 
     def compute_loss(
         self,
@@ -144,6 +154,7 @@ def train(project: Project) -> Row:
     trainer = StudentTrainer(
         student,
         val.confident,
+        config.balanced,
         model=model,
         args=arguments(config, checkpoints, len(shown), validated=len(val) > 0),
         train_dataset=Lessons(student, shown, checkpoints, config),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketvlm.label.limits import Kind, duration, read_limit, retry_after
+from pocketvlm.limits import Kind, duration, read_limit, retry_after
 
 NAMES = [
     "date",

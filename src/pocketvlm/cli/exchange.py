@@ -1,0 +1,69 @@
+"""Commands that take data sets to other tools and back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketvlm.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Overrides, app, load, show
+
+
+class Form(StrEnum):
+    """How other tools take a data set."""
+
+    IMAGEFOLDER = "imagefolder"
+    CONVERSATIONS = "conversations"
+
+
+class What(StrEnum):
+    """What can be pushed."""
+
+    DATASET = "dataset"
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where it goes; made anew.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    form: Annotated[
+        Form, typer.Option("--as", help="For `datasets`, or messages for other trainers.")
+    ] = Form.IMAGEFOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Write the dataset as other tools read it: imagefolder, or conversational JSON Lines."""
+    from pocketvlm.exchange import export as write
+
+    show(write(load(config, set_), folder, form.value), as_json)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="What `export` wrote, or folders of classes.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a dataset in either form; it enters at `run --from train`."""
+    from pocketvlm.exchange import import_dataset
+
+    show(import_dataset(load(config, set_), folder), as_json)
+
+
+@app.command()
+def push(
+    what: Annotated[What, typer.Argument(help="dataset")],
+    repository: Annotated[str, typer.Argument(help="user/name on the Hugging Face Hub.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    private: Annotated[bool, typer.Option("--private", help="Only for you.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload the dataset with its card; the token is HF_TOKEN."""
+    from pocketvlm.exchange import push_dataset
+
+    assert what is What.DATASET
+    show(push_dataset(load(config, set_), repository, private), as_json)

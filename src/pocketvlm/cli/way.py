@@ -1,0 +1,129 @@
+"""Commands of the whole way: a project, all its stages, the demo."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketvlm.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Overrides,
+    Yes,
+    app,
+    figures_of_a_missed_gate,
+    load,
+    show,
+)
+from pocketvlm.pipeline.stages import STAGES, Stage
+from pocketvlm.progress import say
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.")] = Path(),
+) -> None:
+    """Write a commented pocketvlm.yaml."""
+    from pocketvlm.pipeline.doctor import write_config
+
+    path = write_config(folder)
+    say(f"Wrote {path}. Put pictures into {path.parent / 'pictures'} and see `pocketvlm doctor`.")
+
+
+@app.command()
+def doctor(
+    config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Check runtime, base, labels, pictures and teacher's key before anything runs."""
+    from pocketvlm.pipeline.doctor import examine
+
+    facts, problems = examine(load(config, set_))
+    told = [str(problem) for problem in problems]
+    show(facts | {"problems": told} if as_json else facts, as_json)
+    for problem in told:
+        say(f"error: {problem}")
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems))
+
+
+@app.command()
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    first: Annotated[str | None, typer.Option("--from", help="First stage.")] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what is up to date.")] = False,
+    vision_sizes: Annotated[
+        str | None,
+        typer.Option(metavar="SIDE,SIDE", help="Compare sides of bitmap and tower, below sizes/."),
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages; what is up to date is skipped."""
+    from pocketvlm.pipeline import run as run_stages
+
+    if vision_sizes is not None:
+        from pocketvlm.errors import ConfigError
+        from pocketvlm.pipeline.sizes import check_sizes, compare_sizes, read_sides
+
+        if first or last:
+            raise ConfigError("--vision-sizes goes the whole way: leave --from and --until out")
+        compared = compare_sizes(load(config, set_, yes), read_sides(vision_sizes), force)
+        if as_json:
+            show(compared, as_json)
+        else:
+            from pocketvlm.pipeline.sizes_page import table
+
+            print(table(compared))
+        return check_sizes(compared)
+
+    with figures_of_a_missed_gate(as_json):
+        figures = run_stages(load(config, set_, yes), first, last, force)
+    if as_json:
+        show(figures, as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's workspace goes.")] = Path(
+        "demo-workspace"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of scenes and training.")] = 0,
+    pictures: Annotated[
+        int | None, typer.Option(min=10, help="How many scenes are drawn.", show_default="3000")
+    ] = None,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the report.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole way on the embedded default: no account, no key, no network."""
+    from pocketvlm.demo.demo import PICTURES, run_demo
+
+    with figures_of_a_missed_gate(as_json):
+        figures = run_demo(folder, seed, pictures or PICTURES)
+    if as_json:
+        show(figures, as_json)
+    if open_report:
+        webbrowser.open((folder / "report" / "report.html").resolve().as_uri())
+
+
+def _command(stage: Stage) -> Callable[..., None]:
+    def command(
+        config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
+    ) -> None:
+        from pocketvlm.pipeline import alone
+
+        with figures_of_a_missed_gate(as_json):
+            figures = alone(load(config, set_), stage)
+        show(figures, as_json)
+
+    return command
+
+
+for _stage in STAGES[2:-1]:  # collect, label and bundle have options of their own
+    app.command(_stage.name, help=_stage.help)(_command(_stage))
