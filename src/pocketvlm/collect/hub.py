@@ -158,7 +158,7 @@ class Source:
 
         `datasets` 5.2 reads them with Arrow's scanner, whose threads load far ahead (36 MiB for
         five pictures) and abort Python when it ends before they do."""
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+        from pyarrow.parquet import ParquetFile
 
         columns = [self.settings.column, *([self.settings.by] if self.settings.wanted else [])]
         first = 0
