@@ -2,10 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainerState
 
 from pocketvlm.project import Project
 from pocketvlm.student import train
@@ -68,9 +70,11 @@ def test_an_interrupted_training_meets_the_same_order(
     project = lopsided(tmp_path / "cut", tiny_base)
     evaluated = Reporter.on_evaluate
 
-    def interrupted(self: Reporter, args: Row, state: Row, *rest: Row, **more: Row) -> None:
-        evaluated(self, args, state, *rest, **more)  # type: ignore[arg-type]
-        if state.epoch == 3:  # type: ignore[attr-defined]
+    def interrupted(
+        self: Reporter, args: Any, state: TrainerState, *rest: Any, **more: Any
+    ) -> None:
+        evaluated(self, args, state, *rest, **more)
+        if state.epoch == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

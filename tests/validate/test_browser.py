@@ -1,45 +1,23 @@
 """The report in a real browser: it fits a phone, loads nothing, and its pictures are shown."""
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pocketvlm.project import Project
 from pocketvlm.workspace import write_json
+from tests.browser import browser as browser
 
 from .conftest import history, html
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--no-sandbox",  # or it refuses to run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 PHONE, DESK = 360, 1280
 """Widths in CSS pixels."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium; outside CI it may be missing."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None and "CI" not in os.environ:
-        pytest.skip("no Chromium on this machine: install it to see the report in a browser")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=QUIET)
-        yield opened
-        opened.close()
 
 
 def visit(browser: Browser, project: Project, width: int, scheme: Scheme) -> tuple[Page, list[str]]:

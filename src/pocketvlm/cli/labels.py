@@ -45,7 +45,9 @@ def collect(
 def review(
     config: ConfigPath = DEFAULT_CONFIG,
     set_: Overrides = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: that of the last time, or any that is free.")
+    ] = 0,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
     as_json: AsJson = False,
 ) -> None:
