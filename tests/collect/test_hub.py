@@ -209,6 +209,18 @@ def test_a_wrong_setting_names_what_there_is(
         next(from_hub(project_of(root, "mine", **settings), {"water": 1}, ()))
 
 
+def test_one_of_several_configurations_must_be_named(root: Path) -> None:
+    configs = [
+        f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in ("big", "small")
+    ]
+    parquet(root / "mine" / "big.parquet")
+    parquet(root / "mine" / "small.parquet")
+    (root / "mine" / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
+    with pytest.raises(ConfigError, match=r"available configs: \['big', 'small'\]"):
+        next(from_hub(project_of(root, "mine"), {"": 1}, ()))
+    assert len(offered(project_of(root, "mine", config="small"), {"": 1})) == 1
+
+
 def test_a_broken_file_is_named(root: Path) -> None:
     path = parquet(root / "mine.parquet")
     path.write_bytes(path.read_bytes()[:-200])

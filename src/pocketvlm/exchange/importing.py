@@ -48,8 +48,8 @@ def import_dataset(project: Project, folder: Path) -> Row:
     Bitmaps of an export that was made under the project's contract stay byte for byte, and their
     lines as they were; other pictures become the device's bitmap. Splits are kept; pictures
     without are split by their file's SHA-256, near-duplicates together. What has no label of the
-    task or cannot be read is listed in skipped.jsonl. PocketError when a line names a file outside the folder, ConfigError
-    when a data set lies there that was not imported."""
+    task or cannot be read is listed in skipped.jsonl. PocketError when a line names a file outside
+    the folder, ConfigError when a data set lies there that was not imported."""
     folder, dataset = folder.expanduser(), project.workspace.dataset
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder: name one that holds a data set")
