@@ -14,7 +14,7 @@ from PIL import Image
 
 from pocketvlm.config import Config
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.pictures import RESIZERS, Bitmap, open_picture, rgb
+from pocketvlm.pictures import RESIZERS, Bitmap, open_image, size_of
 from pocketvlm.sections import MARKER
 from pocketvlm.workspace import Row, sha256_json
 
@@ -89,21 +89,20 @@ class Contract:
 
     def open(self, path: Path) -> Bitmap:
         """A picture file as the device's bitmap; PocketError when it cannot be read."""
-        return self.bitmap(open_picture(path, self.exif))
+        return self.bitmap(open_image(path, self.exif))
 
     def bitmap(self, picture: Image.Image | Bitmap) -> Bitmap:
         """Fit into the square, centred on black: uint8 (side, side, 3).
 
         Sizes and offsets are the app's integer arithmetic: the longer side becomes `side`, the
         shorter one is truncated, an odd rest goes to the right and to the bottom."""
-        pixels = np.asarray(picture if isinstance(picture, np.ndarray) else rgb(picture))
-        height, width = pixels.shape[:2]
+        width, height = size_of(picture)
         longer = max(width, height)
         new_width = max(1, width * self.side // longer)
         new_height = max(1, height * self.side // longer)
         canvas = np.zeros((self.side, self.side, 3), np.uint8)
         top, left = (self.side - new_height) // 2, (self.side - new_width) // 2
-        inside = RESIZERS[self.resize](pixels, new_width, new_height)
+        inside = RESIZERS[self.resize](picture, new_width, new_height)
         canvas[top : top + new_height, left : left + new_width] = inside
         return canvas
 

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pocketvlm.parallel import workers
 from pocketvlm.pictures import Bitmap
+from pocketvlm.progress import bar
 
 BITS = 256
 NEAR = 60
@@ -26,6 +27,9 @@ NEAR = 60
 
 BLOCK, TILE = 16, 8192
 """Hashes that are compared at a time, with how many others."""
+
+MANY, COMPARING = 20_000, "Comparing pictures"
+"""More of them take over a second."""
 
 Words = NDArray[np.uint64]
 """A quarter of each hash, shape (pictures,)."""
@@ -44,12 +48,15 @@ def near_groups(hashes: Sequence[str | None]) -> list[int]:
     first = list(range(len(hashes)))
     if len(known) < 2:
         return first
-    bits = np.array([list(bytes.fromhex(str(hashes[at]))) for at in known], np.uint8)
-    words = [np.ascontiguousarray(word) for word in bits.view(np.uint64).T]
+    bits = np.frombuffer(bytes.fromhex("".join(str(hashes[at]) for at in known)), np.uint64)
+    words = [np.ascontiguousarray(word) for word in bits.reshape(len(known), -1).T]
     count = len(known)
     starts = range(0, count, BLOCK)
-    with ThreadPoolExecutor(workers()) as pool:
-        found = list(pool.map(lambda start: _near(words, start), starts))
+    with ThreadPoolExecutor(workers()) as pool, bar(COMPARING, len(starts), count > MANY) as step:
+        found = []
+        for pairs in pool.map(lambda start: _near(words, start), starts):
+            found.append(pairs)
+            step("")
     left, right = np.concatenate(found, axis=1)
     links = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(count, count))
     _, group = connected_components(links, directed=False)

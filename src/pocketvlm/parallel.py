@@ -20,17 +20,21 @@ def workers() -> int:
 
 def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
     """Each item with what `work` makes of it, in the order of `items`, which may be endless: few
-    are taken ahead. Threads: Pillow and numpy leave Python's lock while they work."""
+    are taken ahead. What `work` raises is raised at its item's turn.
+
+    Threads: Pillow, numpy and zlib leave Python's lock while they work. None is at work any more
+    when the iterator has ended, been closed or raised: folders can be removed then."""
+    cores = workers()
     waiting: deque[tuple[T, Future[R]]] = deque()
-    pool = ThreadPoolExecutor(workers())
+    pool = ThreadPoolExecutor(cores)
     try:
         for item in items:
             waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > AHEAD * workers():
+            if len(waiting) > AHEAD * cores:
                 done, future = waiting.popleft()
                 yield done, future.result()
         while waiting:
             done, future = waiting.popleft()
             yield done, future.result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)

