@@ -116,10 +116,9 @@ def sizes_plot(rows: Sequence[Row]) -> Markup:
         return _svg(figure, "sizes")
 
 
-def balance_plot(counts: Mapping[str, Mapping[str, int]]) -> str:
+def balance_plot(counts: Mapping[str, Mapping[str, int]], labels: Sequence[str]) -> str:
     """Pictures of each label, stacked by split (split -> label -> pictures), as a file of its own:
     it has no page's colour to take."""
-    labels = sorted({label for row in counts.values() for label in row})
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 0.9 + 0.36 * len(labels)), layout="constrained")
         axes = figure.subplots()

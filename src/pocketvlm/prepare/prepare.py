@@ -84,7 +84,7 @@ def write_dataset(
     figures["unsure"] = len(labelled) - len(sure)
     figures["near_duplicates"] = sum(item.id in alike for item in kept)
     write_text(folder / "README.md", dataset_card(project, figures))
-    write_text(folder / "balance.svg", balance_plot(figures["counts"]))
+    write_text(folder / "balance.svg", balance_plot(figures["counts"], project.contract.labels))
     return figures
 
 
