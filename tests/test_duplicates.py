@@ -2,6 +2,7 @@
 
 import io
 import secrets
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -97,3 +98,29 @@ def test_pairs_across_blocks_are_found() -> None:
     expected = list(range(9000))
     expected[8999], expected[8200] = 3, 17
     assert near_groups(looks) == expected
+
+
+def test_thousands_that_are_alike_are_one_group_in_little_memory() -> None:
+    """Each differs from the first by a few bits of its own."""
+    random = np.random.default_rng(0)
+    base = secrets.randbits(BITS)
+    flips = random.choice(BITS, (4000, 8)).tolist()
+    some = [base ^ sum(1 << bit for bit in set(bits)) for bits in flips]
+    looks = [f"{bits:064x}" for bits in some]
+    tracemalloc.start()
+    assert near_groups([*looks, *looks]) == [0] * 8000
+    assert tracemalloc.get_traced_memory()[1] < 400e6  # 8 million pairs and what reduces them
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.new("RGB", (300, 200)),
+        Image.new("RGB", (300, 200), "tomato"),
+        Image.linear_gradient("L").convert("RGB"),
+        Image.linear_gradient("L").rotate(90).resize((640, 480)).convert("RGB"),
+    ],
+)
+def test_what_shows_nothing_has_no_hash(picture: Image.Image) -> None:
+    assert perceptual_hash(pixels(picture)) is None

@@ -47,6 +47,20 @@ def test_an_error_comes_at_its_item_after_those_before_it() -> None:
     assert seen == [3, 2, 1]
 
 
+@pytest.mark.parametrize("sound", [0, 1, 2, MOST, 3 * MOST])
+def test_what_was_taken_comes_before_the_error_of_a_broken_source(sound: int) -> None:
+    def source() -> Iterator[int]:
+        yield from range(sound)
+        raise ZeroDivisionError
+
+    threads, done = active_count(), []
+    with pytest.raises(ZeroDivisionError):
+        for item, text in in_order(str, source()):
+            done.append((item, text))
+    assert done == [(number, str(number)) for number in range(sound)]
+    assert active_count() == threads
+
+
 @pytest.mark.parametrize("stop", ["closed", "raised"])
 def test_nothing_is_at_work_once_it_has_stopped(tmp_path: Path, stop: str) -> None:
     """A folder that is removed then stays removed."""

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_kill_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     """The old folder stands aside and the new one is not in place yet."""
-    write_text(tmp_path / ".report.old" / "old.txt", "old")
+    write_text(tmp_path / ".report.pocketvlm-old" / "old.txt", "old")
     with pytest.raises(Broken), atomic_folder(tmp_path / "report"):
         raise Broken
     assert names(tmp_path / "report") == ["old.txt"]
@@ -225,8 +226,36 @@ def test_a_linked_folder_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".merged.abc").mkdir()
-    (tmp_path / ".merged.abc" / "half").write_bytes(b"half")
+    (tmp_path / ".merged.pocketvlm-abc").mkdir()
+    (tmp_path / ".merged.pocketvlm-abc" / "half").write_bytes(b"half")
     with atomic_folder(tmp_path / "merged"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
+def test_what_lies_beside_a_folder_is_left_alone(tmp_path: Path) -> None:
+    """Only the leftovers of its own kind go."""
+    others = [".set.backup", ".set.old", ".set.v2.pocketvlm-abcdefgh", ".setting", "set.v2"]
+    for name in others:
+        write_text(tmp_path / name / "file", name)
+    write_text(tmp_path / ".set.pocketvlm-abcdefgh" / "file", "left by a kill")
+    with atomic_folder(tmp_path / "set") as partial:
+        write_text(partial / "file", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"set", *others}
+
+
+def test_a_folder_with_signs_of_patterns_is_itself(tmp_path: Path) -> None:
+    write_text(tmp_path / ".hidden.thing" / "file", "precious")
+    with atomic_folder(tmp_path / "*") as partial:
+        write_text(partial / "file", "new")
+    assert (tmp_path / ".hidden.thing" / "file").is_file()
+
+
+@pytest.mark.parametrize("read", [read_json, lambda path: list(read_rows(path))])
+def test_json_nested_too_deep_is_an_error_that_names_the_file(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(PocketError, match=r"deep\.json.*not JSON"):
+        read(path)

@@ -25,8 +25,14 @@ BITS = 256
 NEAR = 60
 """Bits in which two hashes of one picture may differ, at most."""
 
+LEAST_DETAIL = 0.5
+"""Of 255, how much neighbours differ beyond a gradient, on average: photographs have over 1."""
+
 BLOCK, TILE = 16, 8192
 """Hashes that are compared at a time, with how many others."""
+
+MOST = 4_000_000
+"""Pairs that are kept before they are reduced."""
 
 MANY, COMPARING = 20_000, "Comparing pictures"
 """More of them take over a second."""
@@ -35,35 +41,52 @@ Words = NDArray[np.uint64]
 """A quarter of each hash, shape (pictures,)."""
 
 
-def perceptual_hash(pixels: Bitmap) -> str:
-    """What a picture looks like, in 64 hexadecimal digits."""
-    return str(imagehash.phash(Image.fromarray(pixels), hash_size=16))
+def perceptual_hash(pixels: Bitmap) -> str | None:
+    """What a picture looks like, in 64 hexadecimal digits; None for one that shows next to nothing
+    (one colour, a smooth gradient), whose hash would be noise that all such pictures share."""
+    picture = Image.fromarray(pixels)
+    small = np.asarray(picture.convert("L").resize((64, 64), Image.Resampling.BOX), np.float64)
+    if np.abs(np.diff(np.diff(small, axis=0), axis=1)).mean() < LEAST_DETAIL:
+        return None
+    return str(imagehash.phash(picture, hash_size=16))
 
 
 def near_groups(hashes: Sequence[str | None]) -> list[int]:
     """For each picture the index of the first one that it is, or is like one that is like, ...
 
     Those without a hash are alone. Every pair is compared: 16 s for 100,000 on 2 cores."""
-    known = [at for at, text in enumerate(hashes) if text]
+    known = [at for at, text in enumerate(hashes) if text and len(text) == BITS // 4]
     first = list(range(len(hashes)))
     if len(known) < 2:
         return first
     bits = np.frombuffer(bytes.fromhex("".join(str(hashes[at]) for at in known)), np.uint64)
-    words = [np.ascontiguousarray(word) for word in bits.reshape(len(known), -1).T]
-    count = len(known)
+    different, same = np.unique(bits.reshape(len(known), -1), axis=0, return_inverse=True)
+    words = [np.ascontiguousarray(word) for word in different.T]
+    count = len(different)
     starts = range(0, count, BLOCK)
     with ThreadPoolExecutor(workers()) as pool, bar(COMPARING, len(starts), count > MANY) as step:
-        found = []
+        found = np.empty((2, 0), np.intp)
         for pairs in pool.map(lambda start: _near(words, start), starts):
-            found.append(pairs)
+            found = np.concatenate([found, pairs], axis=1)
+            if found.shape[1] > MOST:  # thousands that are all alike: a tree says the same
+                found = np.stack([np.arange(count), _leaders(found, count)])
             step("")
-    left, right = np.concatenate(found, axis=1)
-    links = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(count, count))
+    leaders = _leaders(found, count)[same]
+    # The first of a group of different hashes need not be the first picture that has one of them.
+    at_first = np.full(count, len(known))
+    np.minimum.at(at_first, leaders, np.arange(len(known)))
+    for at, leader in zip(known, leaders, strict=True):
+        first[at] = known[at_first[leader]]
+    return first
+
+
+def _leaders(pairs: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """For each of `count` hashes the first of its group."""
+    links = coo_matrix((np.ones(pairs.shape[1], bool), (pairs[0], pairs[1])), shape=(count, count))
     _, group = connected_components(links, directed=False)
     _, leaders, members = np.unique(group, return_index=True, return_inverse=True)
-    for at, leader in zip(known, leaders[members], strict=True):
-        first[at] = known[leader]
-    return first
+    found: NDArray[np.intp] = leaders[members]
+    return found
 
 
 def _near(words: Sequence[Words], start: int) -> NDArray[np.intp]:

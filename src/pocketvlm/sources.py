@@ -1,13 +1,14 @@
 """The section `collect`: where pictures come from, and what is taken."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from pocketvlm.keys import KeyName
 from pocketvlm.sections import Section
 
-Wanted = dict[str, tuple[str, ...]]
+Wanted = dict[str, Annotated[tuple[str, ...], Field(min_length=1)]]
 """Label of the task -> what is searched for to find candidates of it. It never becomes a label:
 what a picture shows, the teacher says."""
 
@@ -20,7 +21,8 @@ class Coco(Section):
         description="instances_*.json, or a zip that holds some: a file or an address.",
     )
     categories: Wanted = Field(
-        description="Label -> categories in which candidates are sought: water: [boat, surfboard]."
+        min_length=1,
+        description="Label -> categories in which candidates are sought: water: [boat, surfboard].",
     )
     pictures: int = Field(500, ge=1, description="How many, balanced over the labels.")
 
@@ -34,7 +36,8 @@ class Unsplash(Section):
         description="Name of the environment variable (or line of .env) that holds the key.",
     )
     queries: Wanted = Field(
-        description="Label -> what is searched for to find candidates: fire: [campfire, lava]."
+        min_length=1,
+        description="Label -> what is searched for to find candidates: fire: [campfire, lava].",
     )
     pictures: int = Field(500, ge=1, description="How many, balanced over the labels.")
     width: int = Field(1024, ge=64, description="Width that is downloaded, pixels.")

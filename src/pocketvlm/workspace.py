@@ -1,5 +1,6 @@
 """One folder holds one project: its paths, atomic writes, ledgers and fingerprints."""
 
+import errno
 import hashlib
 import json
 import os
@@ -116,6 +117,18 @@ class Workspace:
 
 
 @contextmanager
+def named_if_full(path: Path) -> Iterator[None]:
+    """A full disk is the disk of `path`, whatever the system names, if anything."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        said = f"{error.strerror}; make room and run it again"
+        raise OSError(error.errno, said, str(path)) from None
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it becomes `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +136,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        yield partial
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
+        with named_if_full(path):
+            yield partial
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())
         partial.chmod(0o644)
         partial.replace(path)
     finally:
@@ -139,14 +153,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     What a killed run left beside it is removed: one run at a time writes a folder."""
     path = path.resolve()  # a link to a larger disk stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = path.with_name(f".{path.name}.old")
+    own = f".{path.name}.pocketvlm-"  # nobody else's: other things may lie beside it
+    old = path.with_name(f"{own}old")
     if old.exists() and not path.exists():  # killed between the two renames
         old.rename(path)
-    for left in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    for left in path.parent.iterdir():
+        if left.name.startswith(own):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=own))
     try:
-        yield partial
+        with named_if_full(path):
+            yield partial
         partial.chmod(0o755)
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
@@ -176,7 +193,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _missing(path) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PocketError(f"{path} is not JSON ({error}): delete or repair it") from None
 
 
@@ -217,7 +234,7 @@ def _rows(path: Path) -> Iterator[Row]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise PocketError(f"{path}, line {number}: not JSON ({error})") from None
             if not isinstance(row, dict):
                 raise PocketError(f"{path}, line {number}: expected a JSON object")

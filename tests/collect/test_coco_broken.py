@@ -5,13 +5,15 @@ import json
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import accumulate, cycle, islice, pairwise
 from typing import Any
 
+import ijson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pocketvlm.collect.annotations import read_offers
+from pocketvlm.collect.annotations import DEEPEST, read_offers, shallow
 from pocketvlm.collect.coco import from_coco
 from pocketvlm.errors import PocketError
 
@@ -93,6 +95,47 @@ def test_pictures_on_other_hosts_than_flickr(small: CocoSet, url: str | None) ->
 @pytest.mark.parametrize("data", [b"", b"{", b"<html>", b"\xff\xfe", b'{"categories": [1e999]}'])
 def test_no_json(small: CocoSet, data: bytes) -> None:
     assert "cannot be read" in refused(small, data)
+
+
+@pytest.mark.parametrize("opened", [b"[", b'{"a":', b' [ 1, "]]]\\"]" ,', b'{"[": "\\\\", "b" :['])
+@pytest.mark.parametrize("closed", [True, False])
+def test_json_of_great_depth_is_refused_at_once(
+    small: CocoSet, opened: bytes, closed: bool
+) -> None:
+    """The parser alone would take minutes and gigabytes."""
+    small.add("1.jpg", {"boat": 0.5})
+    end = b"]" if opened[:1] in b" [" else b"}" if opened.endswith(b":") else b"]}"
+    deep = opened * 200_000 + b"1" + end * 200_000 * closed
+    data = b'{"more": ' + deep + b", " + json.dumps(small.document()).encode()[1:]
+    assert "nested too deeply" in refused(small, data)
+
+
+JSON = st.recursive(
+    st.integers() | st.text('[]{}"\\,x', max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('[]{}"\\:'), inner),
+)
+
+
+@given(value=JSON, sizes=st.lists(st.integers(1, 9), min_size=1))
+def test_brackets_in_words_are_not_counted_wherever_a_block_ends(
+    value: object, sizes: list[int]
+) -> None:
+    """Many unbalanced ones, in a document that is not deep."""
+    data = json.dumps([value, ["[{[" * 40, '\\"[' * 40, "]}" * 40, "\\" * 41] * 3]).encode()
+    ends = [*accumulate(islice(cycle(sizes), len(data)))]
+    blocks = [data[first:last] for first, last in pairwise([0, *ends])]
+    assert b"".join(shallow(iter(blocks))) == data
+
+
+@given(depth=st.integers(1, 90), size=st.integers(1, 99))
+def test_depth_is_counted_over_all_blocks(depth: int, size: int) -> None:
+    data = b'[{"a[\\"": ' * depth + b"1" + b"}]" * depth
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
+    if 2 * depth <= DEEPEST:
+        assert b"".join(shallow(iter(blocks))) == data
+    elif depth > DEEPEST:
+        with pytest.raises(ijson.JSONError):
+            list(shallow(iter(blocks)))
 
 
 @pytest.mark.parametrize("data", [b"[]", b"5", b"{}", b'{"categories": []}'])

@@ -1,6 +1,7 @@
 """Files come whole or not at all, from known hosts alone, and are gone on with after a cut."""
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
@@ -217,6 +218,10 @@ def test_a_server_without_ranges_starts_over(server: Files, tmp_path: Path) -> N
         ('W/"weak"', "", None),
         ("", formatdate(0, usegmt=True), formatdate(0, usegmt=True)),
         ('"strong"', formatdate(0, usegmt=True), '"strong"'),
+        ('"\xe9"', "", None),
+        ('"\xe9"', formatdate(0, usegmt=True), formatdate(0, usegmt=True)),
+        ('"a\tb"', "", None),
+        ("", "\xe9", None),
     ],
 )
 def test_only_what_tells_versions_apart_is_trusted(
@@ -233,6 +238,17 @@ def test_a_part_of_another_address_is_dropped(server: Files, tmp_path: Path) -> 
     server.files["/b.jpg"] = DATA[::-1]
     assert fetch(server, tmp_path, "/b.jpg").read_bytes() == DATA[::-1]
     assert server.ranges("/b.jpg") == [None]
+
+
+@pytest.mark.parametrize("validator", ["\u2603", '"\n"', "", 7, None, ['"a"']])
+def test_a_part_whose_validator_cannot_be_sent_is_dropped(
+    server: Files, tmp_path: Path, validator: object
+) -> None:
+    cut(server, tmp_path)
+    record = tmp_path / ".a.jpg.part.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"validator": validator}))
+    assert fetch(server, tmp_path).read_bytes() == DATA
+    assert server.ranges("/a.jpg") == [None]
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b"\xff", b"{}"])
@@ -311,6 +327,27 @@ def test_a_redirect_to_no_web_address_is_refused(
 ) -> None:
     server.plant("/old", Reply(302, b"", {"Location": location}))
     assert "secret" not in refused(server, tmp_path, "/old")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "data:text/plain,x",
+        "http://xn--/",
+        "http://\u2488/",
+        "http://[::1/",
+        "http://127.0.0.1\x01/",
+        "http://127.0.0.1:x/",
+        f"http://127.0.0.1/{'a' * 70_000}",
+    ],
+)
+def test_a_redirect_that_no_address_can_be_made_of_is_refused_at_once(
+    server: Files, tmp_path: Path, location: str
+) -> None:
+    written = location.encode().decode("latin-1")  # as the server's headers are encoded
+    server.plant("/old", *[Reply(302, b"", {"Location": written})] * 4)
+    refused(server, tmp_path, "/old")
+    assert len(server.asked) == 1
 
 
 def test_https_never_falls_to_http(server: Files, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
@@ -188,6 +189,27 @@ def test_a_row_can_name_no_file_outside_the_data_set(root: Path, path: str) -> N
     first, second = from_hub(project_of(root, "mine/all.jsonl"), {"": 2}, ())
     assert isinstance(first, Skipped) and "outside the data set" in first.reason
     assert isinstance(second, Candidate) and second.path == root / "mine" / "a.png"
+
+
+def test_rows_that_cannot_be_read_are_replaced_by_the_next(root: Path) -> None:
+    mine = root / "mine"
+    parquet(mine / "sound.parquet")
+    with ZipFile(mine / "some.zip", "w") as archive:
+        archive.writestr("0.png", PICTURES[0])
+    (mine / "no.zip").write_bytes(b"no zip")
+    whole = (mine / "some.zip").read_bytes()
+    (mine / "damaged.zip").write_bytes(whole.replace(PICTURES[0][:99], bytes(99)))
+    odd = ["a\0b"]
+    odd += [f"zip://{name}" for name in ("a::none.zip", "a::some.zip", "a::no.zip")]
+    odd += ["zip://0.png::damaged.zip", "zip://0.png::", "zip://::some.zip", "zip://0.png::a\0b"]
+    rows = [{"image": {"bytes": None, "path": path}} for path in odd]
+    rows += [{"image": {"bytes": None, "path": "zip://0.png::some.zip"}}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), mine / "odd.parquet")
+    *skipped, found = from_hub(project_of(root, "mine/odd.parquet"), {"": 1}, ())
+    assert len(skipped) == len(odd)
+    for one in skipped:
+        assert isinstance(one, Skipped) and one.reason.startswith("cannot be read: "), one
+    assert isinstance(found, Candidate) and found.path.read_bytes() == PICTURES[0]
 
 
 @pytest.mark.parametrize(

@@ -164,16 +164,69 @@ def test_killed_it_goes_on(tmp_path: Path) -> None:
         [sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path(__file__).parents[2]
     )
     deadline = time.monotonic() + 60
-    while not project.workspace.index.is_file():
+    index = project.workspace.index
+    while not (index.is_file() and index.stat().st_size):
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    index = project.workspace.index.read_bytes()
-    before = index[: index.rfind(b"\n") + 1]
+    before = index.read_bytes()
+    before = before[: before.rfind(b"\n") + 1]
     assert 0 < before.count(b"\n") < 400
     figures = collect(project)
     assert figures["pictures"] == 400
-    assert project.workspace.index.read_bytes().startswith(before)
+    assert index.read_bytes().startswith(before)
     assert sought(project) == {"water": 200, "fire": 200}
     assert len(list(project.workspace.originals.glob("*.png"))) == 400
+
+
+def test_another_data_set_starts_from_nothing(tmp_path: Path) -> None:
+    shelf(tmp_path, {"lake": 9, "stove": 9})
+    collect(project_of(tmp_path))
+    (tmp_path / "shelf").rename(tmp_path / "first")
+    for at, name in enumerate(("lake", "stove")):
+        for number in range(9):
+            save(tmp_path / "second" / name / f"{number}.png", 500 + 100 * at + number)
+    assert collect(project_of(tmp_path, dataset="second"))["new"] == 10
+
+
+def test_a_last_line_without_its_end_is_a_picture(project: Project, pictures: Path) -> None:
+    for seed in range(3):
+        save(pictures / f"{seed}.png", seed)
+    collect(project)
+    whole = project.workspace.index.read_bytes()
+    project.workspace.index.write_bytes(whole[:-1])
+    assert collect(project)["new"] == 0
+    assert project.workspace.index.read_bytes() == whole
+
+
+def test_what_a_killed_run_left_is_removed(project: Project, pictures: Path) -> None:
+    save(pictures / "a.png", 1)
+    collect(project)
+    (project.workspace.originals / ".abc.png.12345678").write_bytes(b"half a picture")
+    collect(project)
+    assert not list(project.workspace.originals.glob(".*"))
+
+
+def test_lines_of_an_older_version_are_the_folders(project: Project, pictures: Path) -> None:
+    save(pictures / "a.png", 1)
+    collect(project)
+    path = project.workspace.originals / "skipped.jsonl"
+    write_rows(path, [{"origin": "gone.jpg", "reason": "not a picture"}])
+    collect(project)
+    assert list(read_rows(path)) == []
+
+
+@pytest.mark.parametrize("section", [{"categories": {}}, {"categories": {"water": []}}])
+def test_a_search_for_nothing_is_refused(section: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"collect\.coco\.categories"):
+        parse_config({"collect": {"coco": section}})
+
+
+def test_a_name_does_not_steer_the_terminal(
+    project: Project, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(pictures / "a.png", 1)
+    (pictures / "junk\x1b[31m\n.jpg").write_bytes(b"")
+    collect(project)
+    assert "skipped junk?[31m?.jpg" in capsys.readouterr().err

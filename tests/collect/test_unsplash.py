@@ -153,6 +153,8 @@ def test_photographs_of_unsplash_plus_cost_nothing(
         {"urls": {"raw": "https://example.org/a.jpg"}},
         {"urls": {"raw": "file:///etc/passwd"}},
         {"urls": {"raw": "http://[::1"}},
+        {"urls": {"raw": "http://xn--/"}},
+        {"links": {"html": "", "download_location": "http://xn--/"}},
         {"links": {"html": "", "download_location": "https://example.org/photos/x/download"}},
         {"links": {"html": "", "download_location": "http://127.0.0.1:9/photos/x/download"}},
         {"links": {"html": "", "download_location": "photos/x/download"}},
@@ -193,9 +195,10 @@ def test_a_page_without_any_photograph_does_not_end_a_search(
     assert server.reports == {"sound": 1}
 
 
-def test_a_page_that_is_no_address_is_no_credit(tmp_path: Path, server: Server) -> None:
+@pytest.mark.parametrize("page", ["javascript:alert(1)", "http://xn--/", "http://[::1/", ""])
+def test_a_page_that_is_no_address_is_no_credit(tmp_path: Path, server: Server, page: str) -> None:
     report = f"{server.url}/photos/o1/download"
-    server.add("ocean", "o1", links={"html": "javascript:alert(1)", "download_location": report})
+    server.add("ocean", "o1", links={"html": page, "download_location": report})
     (found,) = offered(make(tmp_path, server), water=1)
     assert found.url is None
 

@@ -1,5 +1,6 @@
 """What goes wrong with Unsplash's API ends in one line, costs nothing twice, and keeps the key."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pocketvlm.collect.unsplash import from_unsplash, tell_terms
 from pocketvlm.errors import ConfigError, PocketError
 
 from .unsplash_server import Fault, Kind, Server, limits
-from .unsplashing import KEY, make, names, offered
+from .unsplashing import KEY, make, names, offered, refused
 
 
 @pytest.fixture
@@ -139,6 +140,48 @@ def test_the_key_goes_to_no_other_host(tmp_path: Path, server: Server, kind: Kin
             offered(make(tmp_path, server), water=1)
         with pytest.raises(BlockingIOError):
             foreign.accept()
+
+
+@pytest.mark.parametrize("kind", ["search", "report"])
+@pytest.mark.parametrize("location", ["data:text/plain,x", "http://xn--/", "http://[::1/"])
+def test_an_answer_that_leads_to_no_address_ends_the_run_at_once(
+    tmp_path: Path, server: Server, kind: Kind, location: str
+) -> None:
+    server.add("ocean", "o1")
+    server.faults[kind] += [Fault(302, headers={"Location": location})] * 4
+    with pytest.raises(PocketError, match=r"sends elsewhere \(302\)"):
+        offered(make(tmp_path, server), water=1)
+    assert server.count(kind) == 1
+
+
+def page(server: Server, *ids: str) -> Fault:
+    """A search page of a server that always has further ones."""
+    return Fault(body=json.dumps({"total_pages": 10**9, "results": [*map(server.photo, ids)]}))
+
+
+def test_pages_that_repeat_end_a_search(tmp_path: Path, server: Server) -> None:
+    server.add("ocean", "unasked")
+    pages = [("o1", "o2"), ("o2", "o3"), ("o1", "o3"), ("o4",)]
+    server.faults["search"] += [page(server, *ids) for ids in pages]
+    project = make(tmp_path, server)
+    for _ in range(2):
+        assert names(offered(project, water=9)) == ["o1", "o2", "o3"]
+    assert server.count("search") == 3
+
+
+def test_results_that_are_none_and_repeat_end_a_search(tmp_path: Path, server: Server) -> None:
+    server.faults["search"] += [page(server, "../1", "../2")] * 3
+    assert len(refused(make(tmp_path, server), water=1)) == 2
+    assert server.count("search") == 2
+
+
+def test_a_search_has_no_more_pages_than_allowed(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketvlm.collect.unsplash_api.MOST_PAGES", 3)
+    server.faults["search"] += [page(server, f"o{number}") for number in range(9)]
+    assert names(offered(make(tmp_path, server), water=9)) == ["o0", "o1", "o2"]
+    assert server.count("search") == 3
 
 
 def test_the_key_is_in_no_file_and_no_output(

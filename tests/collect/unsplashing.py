@@ -9,7 +9,7 @@ from pocketvlm.project import Project
 
 from .unsplash_server import KEY, Server
 
-QUERIES = {"fire": ["campfire", "lava"], "water": ["ocean"], "metal": []}
+QUERIES = {"fire": ["campfire", "lava"], "water": ["ocean"]}
 
 
 def make(root: Path, server: Server, **changed: object) -> Project:

@@ -164,6 +164,16 @@ def test_what_was_put_beside_an_export_is_not_lost(project: Project, tmp_path: P
         export(project, tmp_path / "out", "imagefolder")
 
 
+def test_what_was_put_into_an_exports_folder_is_not_lost(project: Project, tmp_path: Path) -> None:
+    export(project, tmp_path / "set", "imagefolder")
+    note = tmp_path / "set" / "train" / "notes" / "mine.txt"
+    note.parent.mkdir()
+    note.write_text("precious")
+    with pytest.raises(ConfigError, match="did not write"):
+        export(project, tmp_path / "set", "imagefolder")
+    assert note.read_text() == "precious"
+
+
 def test_a_file_is_no_folder(project: Project, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ConfigError, match="is a file"):

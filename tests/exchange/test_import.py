@@ -1,6 +1,7 @@
 """Data sets of other tools, and our own exports, become dataset/."""
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,10 +18,12 @@ from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.exchange import export, import_dataset
 from pocketvlm.exchange.export import Form
 from pocketvlm.pictures import open_picture
+from pocketvlm.pipeline.run import check_makers
+from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.prepare import split_of
 from pocketvlm.prepare.prepare import check_own
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_rows, sha256_file, write_rows
+from pocketvlm.workspace import Row, read_rows, sha256_file, write_json, write_rows
 
 from .conftest import SIDE, SPLITS, bitmaps, configured, lines, picture, prepared, row
 
@@ -335,3 +338,32 @@ def test_rows_of_a_label_that_was_corrected_by_hand_are_taken(
     import_dataset(empty, tmp_path / "out")
     assert labels(empty)["test"] == ["metal", "metal"]
     assert row(9)["label"] != "metal"
+
+
+@pytest.mark.parametrize("columns", [["a"], None, "a", {"a": "b"}, {"a": None}])
+def test_a_damaged_record_of_columns_is_said(
+    project: Project, empty: Project, tmp_path: Path, columns: Any
+) -> None:
+    export(project, tmp_path / "set", "imagefolder")
+    write_json(tmp_path / "set" / "export.json", {"form": "imagefolder", "columns": columns})
+    with pytest.raises(PocketError, match=r"export\.json is damaged"):
+        import_dataset(empty, tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "a\ud800b.png", "pipe.png", "folder.png"])
+def test_names_of_no_file_are_listed(empty: Project, folder: Path, name: str) -> None:
+    picture(folder / "good.png", 1)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
+    rows = [{"file_name": one, "label": "water"} for one in ("good.png", name)]
+    write_rows(folder / "metadata.jsonl", rows)
+    figures = import_dataset(empty, folder)
+    assert figures["skipped"] == 1
+    assert sum(figures[split] for split in SPLITS) == 1
+
+
+def test_training_takes_it_whatever_prepare_made_before(empty: Project, folder: Path) -> None:
+    picture(folder / "water" / "good.png", 1)
+    write_json(empty.workspace.manifest("prepare"), {"inputs": {"dataset": "of another time"}})
+    import_dataset(empty, folder)
+    check_makers(empty, next(stage for stage in STAGES if stage.name == "train"))

@@ -216,6 +216,13 @@ def test_an_empty_data_set_is_not_pushed(project: Project, monkeypatch: pytest.M
         ("Unsplash License", False),
         ("Pixabay Content License", False),
         ("All Rights Reserved", False),
+        ("all-rights-reserved", False),
+        ("other", False),
+        ("n/a", False),
+        (" ", False),
+        ("Unknown license", False),
+        ("unknown, cc-by-4.0", False),
+        ("copyright 2020 me", False),
     ],
 )
 def test_licences_that_let_pictures_be_shared(licence: str, may: bool) -> None:

@@ -13,6 +13,7 @@ from pocketvlm.pipeline import STAGES, alone, why
 from pocketvlm.pipeline.topup import hit_rates, top_up
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_rows
+from tests.collect.conftest import save
 from tests.collect.test_sources import WANTED, shelf
 
 
@@ -103,3 +104,30 @@ def test_rates_are_never_certain(tmp_path: Path) -> None:
     assert rates["water"] == pytest.approx(11 / 12)
     assert rates["fire"] == pytest.approx(0.1)
     assert rates["wood"] == pytest.approx(0.5)
+
+
+def test_what_else_changed_is_still_to_be_collected(tmp_path: Path) -> None:
+    """A top-up asks the sources for a few labels and does not look into the folder."""
+    project = project_of(tmp_path)
+    alone(project, STAGES[0])
+    say_all(project, wrong=6)
+    save(tmp_path / "pictures" / "new.png", 5)
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"")
+    assert top_up(project)["new"] == 15
+    assert "pictures changed" in str(why(project, STAGES[0]))
+    assert alone(project, STAGES[0])["new"] == 1
+    skipped = project.workspace.originals / "skipped.jsonl"
+    assert [row["origin"] for row in read_rows(skipped)] == ["bad.png"]
+    for row in read_rows(project.workspace.index):
+        answer = {"kind": "answer", "status": "ok", "label": "fire", "confidence": 0.9}
+        key = question_key(project.config, 0, row["sha256"])
+        append(project.workspace.answers, [answer | {"key": key}])
+    top_up(project)
+    assert [row["origin"] for row in read_rows(skipped)] == ["bad.png"]
+
+
+def test_labels_of_a_file_are_not_topped_up(tmp_path: Path) -> None:
+    project = project_of(tmp_path)
+    config = parse_config({"collect": {"aim": 3}, "prepare": {"custom": "mine.json"}})
+    with pytest.raises(ConfigError, match=r"prepare\.custom"):
+        top_up(Project.of(config, project.workspace.root))

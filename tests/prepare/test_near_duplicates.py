@@ -9,7 +9,7 @@ from PIL import Image
 from pocketvlm.collect import collect
 from pocketvlm.prepare import prepare, split_of
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_json, read_rows, sha256_file, write_rows
+from pocketvlm.workspace import Row, append_row, read_json, read_rows, sha256_file, write_rows
 
 from .conftest import answered, configured, custom, everything
 
@@ -116,3 +116,25 @@ def test_copies_in_a_custom_file_stay_together(tmp_path: Path, base: Path) -> No
     for _ in range(2):  # the second time from looks.json
         assert prepare(project)["near_duplicates"] == 1
         assert {split for split, _ in everything(project).values()} == {"test"}
+
+
+def test_a_rejected_line_of_a_custom_file_still_leads(tmp_path: Path, base: Path) -> None:
+    planted = copies(tmp_path / "mine", "a", 100, "test")
+    rows = [{"image_path": f"mine/{path.name}", "label": "fire"} for path in planted]
+    custom(tmp_path / "mine.json", rows)
+    project = configured(tmp_path, base, prepare={"custom": "mine.json"})
+    review = {"picture": sha256_file(planted[0]), "decision": "reject", "at": "now"}
+    append_row(project.workspace.reviews, review)
+    prepare(project)
+    ((split, _),) = everything(project).values()
+    assert split == "test"
+
+
+def test_a_series_that_is_much_of_the_whole_is_said(tmp_path: Path, base: Path) -> None:
+    project = configured(tmp_path, base)
+    (tmp_path / "pictures").mkdir()
+    for quality in range(60, 85):
+        scene(1).save(tmp_path / "pictures" / f"{quality}.jpg", quality=quality)
+    labelled(project)
+    notes = prepare(project)["notes"]
+    assert any("25 pictures look like one" in note for note in notes)

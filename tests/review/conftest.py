@@ -188,3 +188,46 @@ def opened(context: BrowserContext, url: str) -> Page:
 def saved(page: Page) -> None:
     """Wait until the server has everything."""
     page.wait_for_selector("#saved[data-state=saved]", state="attached")
+
+
+PLACE = """() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(
+    () => resolve(document.querySelector('#place').textContent))))"""
+"""After what was asked for has been drawn."""
+
+
+@pytest.fixture
+def project(make: Make) -> Project:
+    """Five pictures: four said to be water by one or both teachers, one that no label fits."""
+    project = make(
+        [
+            {"confidence": 0.5, "reason": "Waves.", "alternative": "land", "ambiguity": "A beach."},
+            {"confidence": 0.6},
+            [{"confidence": 0.7}, {"confidence": 0.7, "label": "fire", "reason": "<b>Glow</b>"}],
+            {"confidence": 0.8},
+            {"status": "none", "label": None, "confidence": 0.9},
+        ]
+    )
+    rows = list(read_rows(project.workspace.index))
+    for number in (0, 3):
+        rows[number]["phash"] = "0" * 64
+    write_rows(project.workspace.index, rows)
+    return project
+
+
+@pytest.fixture
+def site(project: Project) -> Iterator[Site]:
+    with serving(project) as running:
+        yield running
+
+
+@pytest.fixture
+def page(site: Site, context: BrowserContext) -> Page:
+    page = opened(context, site.url)
+    page.locator("#sort").select_option("order")
+    page.locator("main").focus()
+    return page
+
+
+def chip(page: Page, name: str) -> None:
+    """Press a filter's button."""
+    page.locator("#facets").get_by_role("button", name=name).first.click()

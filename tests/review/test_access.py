@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from pocketvlm.workspace import Row
@@ -57,6 +59,16 @@ FAINT = """() => {
   return found;
 }"""
 """Texts with less contrast than WCAG's AA asks for (4.5 to 1)."""
+
+
+WHOLE = """() => {
+  const image = document.querySelector('#photo img');
+  const [inner, outer] = [image, image.parentElement].map((one) => one.getBoundingClientRect());
+  const inside = inner.top >= outer.top && inner.bottom <= outer.bottom
+    && inner.left >= outer.left && inner.right <= outer.right;
+  return inside && getComputedStyle(image).objectFit === 'contain' && inner.height > 50;
+}"""
+"""Whether no edge of the photograph is cut off."""
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +201,71 @@ def test_it_fits_a_phone_and_a_finger(browser: Browser, site: Site) -> None:
     expect(page.locator("[aria-selected=true]")).to_have_count(1)
     fits()
     page.context.close()
+
+
+@pytest.mark.parametrize("size", [(320, 640), (375, 667), (390, 844), (768, 1024), (1280, 800)])
+def test_the_photograph_is_shown_whole(
+    browser: Browser, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    project = reviewable(tmp_path / "project", [{}] * 3)
+    for number, shape in enumerate([(300, 900), (900, 300), (500, 500)]):
+        Image.new("RGB", shape, "teal").save(project.workspace.originals / f"{number}.png")
+    with serving(project) as site:
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        page.goto(site.url)
+        for _ in range(3):
+            page.wait_for_selector("#photo img.ready")
+            assert page.evaluate(WHOLE)
+            page.keyboard.press("j")
+        page.close()
+
+
+def test_the_buttons_take_two_rows_on_the_smallest_phone(browser: Browser, site: Site) -> None:
+    page = browser.new_page(viewport={"width": 320, "height": 640})
+    page.goto(site.url)
+    page.wait_for_selector("body[data-ready]")
+    tops = page.locator("#decide button").evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect().top)"
+    )
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert len(set(tops)) == 2
+    assert wide <= 320
+
+
+def test_a_finger_is_told_what_it_can_do(browser: Browser, site: Site) -> None:
+    context = browser.new_context(
+        viewport={"width": PHONE, "height": 740}, has_touch=True, is_mobile=True
+    )
+    page = opened(context, site.url)
+    page.locator("#to-sheet").tap()
+    said = page.locator("#sheet-said")
+    expect(said).to_have_text("12 pictures. A tap selects, a double tap opens.")
+    page.get_by_role("gridcell").nth(1).tap()
+    expect(said).to_have_text("1 of 12 pictures selected: the buttons below decide on all of them")
+    box = page.get_by_role("gridcell").nth(4).bounding_box()
+    assert box
+    for _ in range(2):
+        page.touchscreen.tap(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#place")).to_have_text("5 of 12")
+    context.close()
+
+
+def test_long_words_and_other_scripts_stay_in_their_place(browser: Browser, tmp_path: Path) -> None:
+    odd: Row = {"texture": "w" * 300, "alternative": "\u202e\u05d0\u05d1\u05d2 (1)"}
+    with serving(reviewable(tmp_path / "project", [odd])) as site:
+        page = browser.new_page(viewport={"width": PHONE, "height": 740})
+        page.goto(site.url)
+        expect(page.locator(".opinion")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+        wide = page.locator(".opinion dl").evaluate("one => one.scrollWidth - one.clientWidth")
+        assert wide <= 0
+        for what in ("strong", ".soft", "p", "dd"):
+            isolated = page.locator(f".opinion {what}").first.evaluate(
+                "one => getComputedStyle(one).unicodeBidi"
+            )
+            assert isolated == "isolate"
+        page.close()
 
 
 def test_nothing_moves_for_those_who_want_it_so(site: Site, context: BrowserContext) -> None:

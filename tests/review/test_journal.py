@@ -84,6 +84,14 @@ def test_a_full_disk_loses_none_and_repeats_none(journal: Journal) -> None:
     assert decisions(journal.path) == ["accept", "reject"]
 
 
+def test_what_does_not_fit_is_counted_and_not_written(journal: Journal) -> None:
+    journal.write("w", 0, [WATER, None])
+    journal.write("w", 0, [WATER, None, GONE])  # no reply had come
+    journal.write("w", 3, [None])
+    journal.write("w", 4, [WATER])
+    assert decisions(journal.path) == ["accept", "reject", "accept"]
+
+
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), max_size=8))
 def test_what_is_sent_again_is_written_once(sendings: list[tuple[int, int]]) -> None:

@@ -1,53 +1,15 @@
 """The page under a person's fingers, in a real browser."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from pocketvlm.project import Project
 from pocketvlm.reviews import Review, review_row
-from pocketvlm.workspace import append_rows, read_rows, write_rows
+from pocketvlm.workspace import append_rows
 
-from .conftest import Make, Site, hashes, opened, reviews, saved, serving
+from .conftest import PLACE, Make, Site, chip, hashes, opened, reviews, saved, serving
 
 pytestmark = pytest.mark.slow
-
-SURE = [0.5, 0.6, 0.7, 0.8, 0.9]
-"""Of five pictures: least sure first is the order of the index."""
-
-
-@pytest.fixture
-def project(make: Make) -> Project:
-    """Five pictures: four said to be water by one or both teachers, one that no label fits."""
-    project = make(
-        [
-            {"confidence": 0.5, "reason": "Waves.", "alternative": "land", "ambiguity": "A beach."},
-            {"confidence": 0.6},
-            [{"confidence": 0.7}, {"confidence": 0.7, "label": "fire", "reason": "<b>Glow</b>"}],
-            {"confidence": 0.8},
-            {"status": "none", "label": None, "confidence": 0.9},
-        ]
-    )
-    rows = list(read_rows(project.workspace.index))
-    for number in (0, 3):
-        rows[number]["phash"] = "0" * 64
-    write_rows(project.workspace.index, rows)
-    return project
-
-
-@pytest.fixture
-def site(project: Project) -> Iterator[Site]:
-    with serving(project) as running:
-        yield running
-
-
-@pytest.fixture
-def page(site: Site, context: BrowserContext) -> Page:
-    page = opened(context, site.url)
-    page.locator("#sort").select_option("order")
-    page.locator("main").focus()
-    return page
 
 
 def place(page: Page) -> str:
@@ -88,11 +50,6 @@ def test_moving_changes_nothing(page: Page, project: Project) -> None:
     assert reviews(project) == []
 
 
-PLACE = """() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(
-    () => resolve(document.querySelector('#place').textContent))))"""
-"""After what was asked for has been drawn."""
-
-
 def test_undo_goes_back_through_everything(page: Page, project: Project) -> None:
     for key in ("2", "x", "k", "k", "3"):
         page.keyboard.press(key)
@@ -128,6 +85,28 @@ def test_undo_brings_back_what_was_decided_before(
     assert reviews(project)[4:] == [(1, "undo", None), (0, "accept", None)]
 
 
+def test_undo_after_a_reload_takes_back_the_picture_at_hand(
+    page: Page, project: Project, site: Site
+) -> None:
+    page.keyboard.press("x")
+    page.keyboard.press("1")
+    saved(page)
+    page.goto(site.url)
+    page.wait_for_selector("body[data-ready]")
+    page.locator("#sort").select_option("order")
+    page.locator("main").focus()
+    for _ in range(5):
+        page.keyboard.press("k")
+    assert page.evaluate(PLACE) == "1 of 5"
+    page.keyboard.press("u")
+    expect(page.locator("#notice")).to_have_text("Undone: rejected.")
+    expect(page.locator("#said .chip")).to_have_count(0)
+    page.keyboard.press("u")
+    expect(page.locator("#notice")).to_have_text("Nothing to undo.")
+    saved(page)
+    assert reviews(project)[2:] == [(0, "undo", None)]
+
+
 def test_all_that_the_teachers_said_is_shown_as_text(page: Page) -> None:
     expect(page.locator("#said")).to_have_text("water 0.50")
     opinion = page.locator(".opinion")
@@ -152,82 +131,6 @@ def test_both_views_are_shown_and_the_phones_keeps_its_squares(page: Page) -> No
         assert phone.evaluate("one => one.clientWidth / one.naturalWidth % 1") == 0
         assert phone.evaluate("one => one.clientWidth / one.naturalWidth") >= 4
     assert phone.evaluate("one => getComputedStyle(one).imageRendering") == "pixelated"
-
-
-def chip(page: Page, name: str) -> None:
-    page.locator("#facets").get_by_role("button", name=name).first.click()
-
-
-def test_filters_combine_and_count(page: Page) -> None:
-    def shown() -> str:
-        return str(page.evaluate(PLACE))
-
-    names = page.locator("#facets button").all_inner_texts()
-    assert {
-        "not reviewed 5",
-        "water 3",
-        "fire 1",
-        "teachers disagree 1",
-        "near-duplicates 2",
-    } <= set(names)
-    chip(page, "water")
-    assert shown() == "1 of 3"
-    chip(page, "fire")
-    assert shown() == "1 of 4"
-    chip(page, "teachers disagree")
-    assert shown() == "1 of 1"
-    assert "water 0" in page.locator("#facets button").all_inner_texts()
-    page.locator("#clear").click()
-    assert shown() == "3 of 5"  # the picture at hand stays at hand
-    chip(page, "no label fits")
-    assert shown() == "1 of 1"
-    expect(page.locator("#said")).to_contain_text("no label fits")
-    page.locator("#clear").click()
-    page.locator("#sure").fill("0.6")
-    assert shown() == "1 of 3"
-    chip(page, "rejected")
-    expect(page.locator("#nothing")).to_have_text("No picture matches these filters.")
-    for key in ("1", "Space", "x", "u", "j", "c", "Space", "a", "Enter"):
-        page.keyboard.press(key)  # nothing to decide on
-    expect(page.locator("#nothing")).to_be_visible()
-
-
-def test_what_is_decided_stays_in_the_list_until_it_is_filtered_again(page: Page) -> None:
-    chip(page, "not reviewed")
-    page.locator("main").focus()
-    page.keyboard.press("1")
-    assert page.evaluate(PLACE) == "2 of 5"
-    page.keyboard.press("r")
-    assert page.evaluate(PLACE) == "1 of 4"
-
-
-def test_search_reads_the_reasons(page: Page, project: Project) -> None:
-    page.keyboard.press("/")
-    page.keyboard.type("glow 1x")
-    expect(page.locator("#nothing")).to_be_visible()
-    for _ in range(3):
-        page.keyboard.press("Backspace")
-    expect(page.locator("#place")).to_have_text("1 of 1")
-    page.keyboard.press("Enter")  # the keys belong to the picture again
-    page.keyboard.press("x")
-    saved(page)
-    assert reviews(project) == [(2, "reject", None)]
-
-
-def test_suspects_come_in_while_one_works(project: Project, context: BrowserContext) -> None:
-    shas = hashes(project)
-    rows = [{"id": shas[0], "answer": "fire"}, {"id": shas[1], "answer": "water"}]
-    write_rows(project.workspace.report / "predictions.jsonl", rows)
-    append_rows(project.workspace.reviews, [review_row(Review(shas[3], "relabel", "land"), "now")])
-    with serving(project, suspects=True) as site:
-        page = opened(context, site.url)
-        expect(page.locator("#background")).to_have_text("")
-        for count in ("student differs 1", "duplicates differ 2", "looks otherwise 0"):
-            expect(page.locator("#facets")).to_contain_text(count)
-        chip(page, "student differs")
-        expect(page.locator("#doubts li")).to_have_text(
-            ["The student answered fire.", "A near-duplicate has another label."]
-        )
 
 
 def test_duplicates_are_shown_beside_each_other(page: Page) -> None:
@@ -262,6 +165,21 @@ def test_the_contact_sheet_decides_on_many(page: Page, project: Project) -> None
     expect(page.locator("#live")).to_contain_text("5 decisions undone.")
     saved(page)
     assert reviews(project)[8:] == [*reviews(project)[:3], (3, "undo", None), (4, "undo", None)]
+
+
+def test_one_picture_is_one_and_what_cannot_be_shown_is_said(
+    page: Page, project: Project, site: Site
+) -> None:
+    (project.workspace.originals / "4.png").write_bytes(b"no picture")
+    page.keyboard.press("c")
+    cells = page.get_by_role("gridcell")
+    expect(cells.nth(4)).to_contain_text("cannot be shown")
+    assert cells.nth(4).locator("img").count() == 0
+    assert cells.nth(3).locator("img").count() == 1
+    expect(page.locator("#sheet-said")).to_have_text("5 pictures. Space selects, Enter opens.")
+    chip(page, "no label fits")
+    expect(page.locator("#sheet-said")).to_contain_text("1 picture. ")
+    expect(page.locator("#live")).to_have_text("1 picture")
 
 
 def test_the_sheet_opens_a_picture_and_comes_back_to_it(page: Page) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from pocketvlm.review.security import LARGEST
 
-from .conftest import TICKET, Site, reviewable, reviews, serving
+from .conftest import TICKET, Make, Site, reviewable, reviews, serving
+
+OTHERS = (
+    *('a={"x": 1}', "foo bar", "theme", "=v", "a/b=c", "a[b]=1", "k=v v2", "expires=1", "path=x"),
+    *("name=caf\u00e9", "name=\u732b", "\u00e9=1", 'open="half', "a=b=c", ";;", "a,b=1"),
+)
+"""What other programs on 127.0.0.1 may have set: cookies do not know ports."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,34 @@ def test_a_ticket_is_good_for_one_visit(site: Site) -> None:
         assert visitor.get("/api/board").status_code == 200  # the token came with it
         assert visitor.get(f"/?token={TICKET}").status_code == 200  # a reload
     assert httpx.get(f"{site.base}/?token={TICKET}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("HEAD", {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", {}),
+        ("POST", {"Origin": "http://evil.example"}),
+        ("GET", {"Host": "evil.example"}),
+    ],
+)
+def test_a_refused_request_does_not_spend_the_ticket(
+    make: Make, refused: tuple[str, dict[str, str]]
+) -> None:
+    method, headers = refused
+    with serving(make([{}])) as site:
+        address = f"{site.base}/?token={TICKET}"
+        assert httpx.request(method, address, headers=headers).status_code in (400, 403)
+        assert httpx.get(address).status_code == 200
+        assert httpx.get(address).status_code == 403
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_cookies_of_other_programs_do_not_hide_ours(site: Site, other: str) -> None:
+    ours = f"pocketvlm-review-{port(site)}={site.token}"
+    for cookie in (f"{other}; {ours}", f"{ours}; {other}"):
+        headers = {b"Cookie": cookie.encode()}
+        assert httpx.get(f"{site.base}/api/board", headers=headers).status_code == 200
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site: Site) -> None:
@@ -119,10 +153,8 @@ def test_bodies_are_bounded(site: Site, client: httpx.Client) -> None:
     [
         {"decision": "destroy"},
         {"decision": "relabel", "label": None},
-        {"decision": "relabel", "label": "lava"},
         {"decision": "reject", "label": "water"},
         {"decision": "undo", "label": "water"},
-        {"picture": "0" * 64},
         {"picture": "../../../etc/passwd"},
         {"label": "w" * 300},
         {"extra": 1},

@@ -126,6 +126,42 @@ def test_decisions_are_on_the_disk_when_the_reply_comes(make: Make) -> None:
     assert whole["edition"] == reply["edition"]
 
 
+def test_what_no_longer_fits_is_named_and_keeps_nothing_else_back(make: Make) -> None:
+    project = make([{}] * 2)
+    shas = hashes(project)
+    made: list[Row] = [
+        {"picture": "0" * 64, "decision": "reject", "label": None},
+        {"picture": shas[0], "decision": "accept", "label": "water"},
+        {"picture": shas[1], "decision": "relabel", "label": "lava"},
+        {"picture": shas[1], "decision": "relabel", "label": "fire"},
+    ]
+    with serving(project) as site, site.client() as client:
+        for _ in range(2):  # the second time as if no reply had come
+            refused = dict(send(client, site.exchange(made))["refused"])
+            assert set(refused) == {0, 2}
+            assert "000000000000" in refused[0]
+            assert refused[2] == "my 1.png: 'lava' is no label of this project any more"
+        assert reviews(project) == [(0, "accept", "water"), (1, "relabel", "fire")]
+        send(client, site.exchange(made[3:], first=4))
+        assert len(reviews(project)) == 3
+
+
+def test_a_link_that_leads_to_itself_is_a_missing_picture(make: Make) -> None:
+    project = make([{}] * 3)
+    loop = project.workspace.originals / "1.png"
+    loop.unlink()
+    loop.symlink_to(loop)
+    with serving(project, suspects=True) as site, site.client() as client:
+        for kind in ("phone", "photo", "thumbnail"):
+            refused = client.get(f"/picture/{kind}/{hashes(project)[1]}")
+            assert refused.status_code == 404
+            assert "1.png is not in originals/" in refused.json()["detail"]
+        site.background.join()
+        found = client.get("/api/suspects").json()
+    assert found["progress"] == {"doing": "done", "done": 3, "total": 3}
+    assert site.background.pictures.made == 2
+
+
 def test_what_another_program_decided_is_seen(make: Make) -> None:
     project = make([{}] * 2)
     with serving(project) as site, site.client() as client:

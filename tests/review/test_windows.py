@@ -117,6 +117,73 @@ def test_a_list_that_changed_meanwhile_mixes_nothing_up(
     assert reviews(project) == [(0, "relabel", "land"), (1, "reject", None)]
 
 
+def test_what_no_longer_fits_is_told_and_the_rest_is_saved(
+    make: Make, context: BrowserContext
+) -> None:
+    project = make([{}] * 4)
+    gone = hashes(project)[0]
+    with serving(project) as site:
+        page = opened(context, site.url)
+        page.locator("#sort").select_option("order")
+        page.locator("main").focus()
+    for key in ("2", "x", "1"):
+        page.keyboard.press(key)
+    expect(page.locator("#saved")).to_have_text("3 not saved yet")
+    write_rows(project.workspace.index, list(read_rows(project.workspace.index))[1:])
+    alarm = page.get_by_role("alert")
+    lost = f"1 decision no longer fits and was not saved: relabelled: land, picture {gone[:12]}"
+    with serving(project) as site:
+        expect(alarm).to_contain_text(lost)
+        expect(alarm).not_to_contain_text("sent again")
+        expect(page.locator("#saved")).to_have_text("1 not saved")
+        page.keyboard.press("3")
+        expect(page.locator("#facets")).to_contain_text("relabelled 1")
+        expect(page.locator("#facets")).to_contain_text("not reviewed 1")  # the lost one
+        expect(page.locator("#saved")).to_have_text("1 not saved")
+        assert page.evaluate("sessionStorage.length") == 0
+        page.goto(site.url)
+        page.wait_for_selector("body[data-ready]")
+        expect(alarm).not_to_be_visible()
+    assert reviews(project) == [
+        (0, "reject", None),
+        (1, "accept", "water"),
+        (2, "relabel", "fire"),
+    ]
+
+
+def test_a_reload_tells_what_no_longer_fits_once(make: Make, context: BrowserContext) -> None:
+    project = make([{"confidence": 0.5}, {}])
+    with serving(project) as site:
+        page = opened(context, site.url)
+    page.keyboard.press("x")
+    expect(page.locator("#saved")).to_have_text("1 not saved yet")
+    write_rows(project.workspace.index, list(read_rows(project.workspace.index))[1:])
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto("about:blank")
+    with serving(project) as site:
+        page.goto(site.url)
+        alarm = page.get_by_role("alert")
+        expect(alarm).to_contain_text("1 decision no longer fits and was not saved: rejected")
+        page.goto(site.url)
+        page.wait_for_selector("body[data-ready]")
+        expect(alarm).not_to_be_visible()
+    assert reviews(project) == []
+
+
+def test_a_deleted_file_is_seen_at_once(make: Make, context: BrowserContext) -> None:
+    project = make([{}] * 2)
+    with serving(project) as site:
+        page = opened(context, site.url)
+        page.keyboard.press("x")
+        page.keyboard.press("k")
+        saved(page)
+        expect(page.locator("#said .chip")).to_have_text("rejected")
+        project.workspace.reviews.unlink()
+        expect(page.locator("#said .chip")).to_have_count(0, timeout=SOON)
+        expect(page.locator("#notice")).to_have_text("Just decided elsewhere: taken back.")
+        expect(page.locator("#progress")).to_contain_text("0 of 2")
+
+
 def test_a_reload_keeps_what_is_not_saved(make: Make, context: BrowserContext) -> None:
     project = make([{}] * 3)
     with serving(project) as site:

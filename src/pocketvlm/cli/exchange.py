@@ -36,8 +36,12 @@ def export(
 ) -> None:
     """Write the dataset as other tools read it: imagefolder, or conversational JSON Lines."""
     from pocketvlm.exchange import export as write
+    from pocketvlm.pipeline.run import one_at_a_time
 
-    show(write(load(config, set_), folder, form.value), as_json)
+    project = load(config, set_)
+    with one_at_a_time(project):
+        figures = write(project, folder, form.value)
+    show(figures, as_json)
 
 
 @app.command("import")
@@ -49,8 +53,12 @@ def import_(
 ) -> None:
     """Read a dataset in either form; it enters at `run --from train`."""
     from pocketvlm.exchange import import_dataset
+    from pocketvlm.pipeline.run import one_at_a_time
 
-    show(import_dataset(load(config, set_), folder), as_json)
+    project = load(config, set_)
+    with one_at_a_time(project):
+        figures = import_dataset(project, folder)
+    show(figures, as_json)
 
 
 @app.command()
@@ -64,6 +72,10 @@ def push(
 ) -> None:
     """Upload the dataset with its card; the token is HF_TOKEN."""
     from pocketvlm.exchange import push_dataset
+    from pocketvlm.pipeline.run import one_at_a_time
 
     assert what is What.DATASET
-    show(push_dataset(load(config, set_), repository, private), as_json)
+    project = load(config, set_)
+    with one_at_a_time(project):
+        figures = push_dataset(project, repository, private)
+    show(figures, as_json)

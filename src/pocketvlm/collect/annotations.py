@@ -14,11 +14,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import httpx
 import ijson
 from pydantic import BaseModel, Field, ValidationError
 
-from pocketvlm.collect.download import is_name
+from pocketvlm.collect.download import is_name, place
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.progress import bar
 
@@ -34,6 +33,12 @@ CREATIVE = re.compile(
 
 LONG = 16 << 20
 """Bytes of a document that are worth a bar."""
+
+DEEPEST = 30
+"""Brackets within each other; COCO's format needs six."""
+
+STRING, PLAIN = re.compile(rb'"[^"]*"'), bytes({*range(256)} - {*b'[]{}"'})
+"""What stands between two quotation marks; all that neither nests nor quotes."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -180,7 +185,26 @@ def values(file: Any, size: int, prefix: str, name: str) -> Iterator[Any]:
                     advance("")
                 done += len(block)
 
-    yield from ijson.items(ijson.from_iter(blocks()), prefix, use_float=True)
+    yield from ijson.items(ijson.from_iter(shallow(blocks())), prefix, use_float=True)
+
+
+def shallow(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks of a document, until there are some dozens of unclosed brackets: the time that
+    ijson takes grows with the square of the depth. JSONError then."""
+    left = escape = b""  # brackets and quotation marks that no later one has closed
+    for block in blocks:
+        plain = escape + block
+        if b"\\" in plain:
+            plain = plain.replace(rb"\\", b"").replace(rb"\"", b"")
+        escape = plain[-1:] if plain.endswith(b"\\") else b""
+        left += plain.translate(None, PLAIN)
+        left, mark, _ = STRING.sub(b"", left.replace(b'""', b"")).partition(b'"')
+        for _ in range(DEEPEST):
+            left = left.replace(b"[]", b"").replace(b"{}", b"")
+        if len(left) > DEEPEST:
+            raise ijson.JSONError("it is nested too deeply")
+        left += mark
+        yield block
 
 
 @lru_cache(maxsize=1)  # a run asks again for what turned out broken
@@ -284,9 +308,5 @@ def licence_of(row: License) -> str:
 
 def web_host(url: str) -> str | None:
     """`host` or `host:port` of a plain web address; None where it is none."""
-    try:
-        parts = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
-        return None
-    plain = parts.scheme in ("http", "https") and not parts.userinfo
-    return parts.netloc.decode() or None if plain else None
+    parts = place(url)
+    return parts.netloc.decode() if parts else None

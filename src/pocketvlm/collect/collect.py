@@ -9,7 +9,7 @@ from PIL import Image
 from pocketvlm.collect.candidate import Candidate, Skipped
 from pocketvlm.collect.check import check
 from pocketvlm.collect.folder import from_folder
-from pocketvlm.collect.index import Index
+from pocketvlm.collect.index import Index, shelf
 from pocketvlm.duplicates import near_groups
 from pocketvlm.errors import PocketError
 from pocketvlm.parallel import in_order
@@ -33,8 +33,7 @@ class Collection:
 
     def __init__(self, project: Project) -> None:
         self.project, self.index = project, Index(project)
-        self.skipped: list[tuple[str, Skipped]] = []
-        """With the source of each."""
+        self.skipped: list[Skipped] = []
         self.new = self.twice = 0
         self.came: Counter[str] = Counter()
         """New pictures for each label that was sought."""
@@ -66,11 +65,11 @@ class Collection:
             self.index.skipped[one.origin] = f"the same file as {first}"
 
     def _skip(self, source: str, one: Candidate | Skipped, reason: str) -> None:
-        self.skipped.append((source, Skipped(one.origin, reason)))
+        self.skipped.append(Skipped(one.origin, reason))
         if isinstance(one, Candidate) and one.fetched:
             one.path.unlink(missing_ok=True)
-        if source != "folder":
-            self.index.skipped[one.origin] = reason
+        known = self.index.of_folder if source == "folder" else self.index.skipped
+        known[one.origin] = reason
 
     def fill(self, source: str, target: Mapping[str, int]) -> None:
         """Ask a source until it has given `target` pictures a label in all, or gives no more:
@@ -83,20 +82,25 @@ class Collection:
 
     def fill_more(self, source: str, more: Mapping[str, int]) -> None:
         """Ask a source for what of `more` no source before it has given in this run."""
-        have = self.index.sought
+        have, of = self.index.sought, self._shelf(source)
         left = {label: count - self.came[label] for label, count in more.items()}
-        self.fill(source, {label: have[source, label] + count for label, count in left.items()})
+        self.fill(source, {label: have[of, label] + count for label, count in left.items()})
 
     def _missing(self, source: str, target: Mapping[str, int]) -> dict[str, int]:
-        have = self.index.sought
-        missing = {label: count - have[source, label] for label, count in target.items()}
+        have, of = self.index.sought, self._shelf(source)
+        missing = {label: count - have[of, label] for label, count in target.items()}
         return {label: count for label, count in missing.items() if count > 0}
+
+    def _shelf(self, source: str) -> str:
+        """Another data set of the Hub starts from nothing."""
+        hub = self.project.config.collect.hub
+        return shelf(source, f"hub:{hub.dataset}/{hub.split}/0" if hub else source)
 
     def finish(self) -> Row:
         """Write what is left to write; the figures."""
-        self.index.finish([one for source, one in self.skipped if source == "folder"])
-        for _, one in self.skipped[:SHOWN]:
-            say(f"  skipped {one.origin}: {one.reason}")
+        self.index.finish()
+        for one in self.skipped[:SHOWN]:
+            say(f"  skipped {printable(one.origin)}: {one.reason}")
         if len(self.skipped) > SHOWN:
             more = len(self.skipped) - SHOWN
             say(f"  and {more} more: {self.project.workspace.originals / 'skipped.jsonl'}")
@@ -135,6 +139,7 @@ def gather(run: Collection, more: Mapping[str, int] | None) -> None:
     """Ask each source: all for what the configuration says, or those that can for `more`."""
     if more is None:
         files = from_folder(run.project)
+        run.index.of_folder.clear()
         if files:
             run.take("folder", files, len(files))
     for source, (searched, pictures) in run.project.config.collect.searched().items():
@@ -170,6 +175,11 @@ def described(wanted: Mapping[str, int]) -> str:
     return ", ".join(
         f"{count} for {label}" if label else f"{count} pictures" for label, count in wanted.items()
     )
+
+
+def printable(name: str) -> str:
+    """A file's name without what would steer the terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
 def near_duplicates(project: Project) -> int:

@@ -4,8 +4,8 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,10 +13,10 @@ from typing import Self
 import httpx
 
 from pocketvlm import __version__
+from pocketvlm.collect.part import Part
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.keys import LOOPBACK
 from pocketvlm.limits import retry_after
-from pocketvlm.workspace import LONE, Row, atomic_file, read_record, write_json
 
 MOST, REDIRECTS = 32, 5
 """Files fetched at a time; redirects in a row, more are a circle."""
@@ -42,9 +42,8 @@ LARGEST = 64 << 20
 BUSY = (408, 425, 429)
 """Statuses, besides 5xx, that may be others soon (RFC 9110, RFC 8470, RFC 6585)."""
 
-MD5 = re.compile(r'"([0-9a-f]{32})"')
-RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d+|\*)")
-
+LOCATION = "pocketvlm.location"
+"""Among an answer's extensions: where it leads, as the server wrote it."""
 
 Tell = Callable[[int, int | None], None]
 """Is told how many bytes have come, and of how many, where that is known."""
@@ -87,6 +86,13 @@ class Order:
         return DownloadError(self.url, reason, lasting=True)
 
 
+def set_location_aside(answer: httpx.Response) -> None:
+    """For `event_hooks`: httpx 0.28 prepares the request that a redirect asks for even where none
+    is to be followed, and ends with InvalidURL or UnicodeError for an address that is none."""
+    if answer.has_redirect_location:
+        answer.extensions[LOCATION] = answer.headers.pop("location")
+
+
 class Downloads:
     """Files from some hosts into a folder. Context manager; several threads may fetch different
     names. `hosts` are `host` or `host:port`; nothing is sent to others, redirects included.
@@ -102,6 +108,7 @@ class Downloads:
                 # Named hosts come before the environment's proxies; None is no proxy.
                 mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
                 headers={"User-Agent": f"PocketVLM/{__version__}", "Accept-Encoding": "identity"},
+                event_hooks={"response": [set_location_aside]},
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigError(
@@ -150,7 +157,7 @@ class Downloads:
             ) from None
         return target
 
-    def _fetch(self, order: Order, part: "Part") -> "Part":
+    def _fetch(self, order: Order, part: Part) -> Part:
         """Try until the part is whole."""
         tries, furthest, wrong, pause = 0, part.have, False, 0.0
         while True:
@@ -175,7 +182,7 @@ class Downloads:
                 pause = max(PAUSES[tries], asked)
                 tries += 1
 
-    def _receive(self, order: Order, part: "Part") -> None:
+    def _receive(self, order: Order, part: Part) -> None:
         """One try: the rest of the part, or all of it where that is not to be had."""
         if not part.have or part.have != part.size:  # else it was killed after the last byte
             with self._answer(order, part.request_headers()) as answer:
@@ -186,7 +193,7 @@ class Downloads:
         if not is_whole(part.path, order.size or part.size, order.md5 or part.known.get("md5")):
             raise Wrong("its content is not what was announced (size or MD5)")
 
-    def _begin(self, order: Order, part: "Part", answer: httpx.Response) -> None:
+    def _begin(self, order: Order, part: Part, answer: httpx.Response) -> None:
         """What status and headers of the answer mean for the part."""
         status = answer.status_code
         if status in BUSY or status >= 500:
@@ -207,7 +214,7 @@ class Downloads:
         if size is not None and order.size not in (None, size):
             raise Wrong(f"{size:,} bytes are announced instead of {order.size:,}")
 
-    def _write(self, order: Order, part: "Part", answer: httpx.Response) -> None:
+    def _write(self, order: Order, part: Part, answer: httpx.Response) -> None:
         """The body, byte for byte as it comes: what a kill leaves is what was received."""
         most = order.largest if order.size is None else min(order.size, order.largest)
         begun, had = time.monotonic(), part.have
@@ -229,10 +236,10 @@ class Downloads:
         url = self._checked(order, order.url)
         for _ in range(REDIRECTS + 1):
             with self._client.stream("GET", url, headers=headers) as answer:
-                if not answer.has_redirect_location:
+                if LOCATION not in answer.extensions:
                     yield answer
                     return
-                url = self._checked(order, answer.headers["location"], url)
+                url = self._checked(order, answer.extensions[LOCATION], url)
         raise order.refused(f"more than {REDIRECTS} redirects")
 
     def _checked(self, order: Order, text: str, before: httpx.URL | None = None) -> httpx.URL:
@@ -250,83 +257,6 @@ class Downloads:
         return url
 
 
-class Part:
-    """What has come of a file: `.name.part` in the folder, and `.name.part.json`, which says of
-    what it is a part. One of another address, or that cannot be gone on with, is dropped."""
-
-    def __init__(self, folder: Path, name: str, url: str) -> None:
-        self.path, self.record = folder / f".{name}.part", folder / f".{name}.part.json"
-        self.of = hashlib.sha256(url.encode(errors=LONE)).hexdigest()  # it may hold a key
-        self.have = 0
-        """Bytes that have come."""
-        self.known: Row = {}
-        if self.path.is_file():
-            with suppress(PocketError):
-                self.known = read_record(self.record)
-            self.have = self.path.stat().st_size
-            if self.known.get("of") != self.of or not self.known.get("validator"):
-                self.discard()
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of the whole file; None where the server has not said."""
-        return self.known.get("size")
-
-    def request_headers(self) -> dict[str, str]:
-        """Ask for the rest if the file is still the same, else for all of it (RFC 9110, 13.1.5)."""
-        if not self.have or not self.known.get("validator"):
-            return {}
-        return {"Range": f"bytes={self.have}-", "If-Range": self.known["validator"]}
-
-    def start(self, headers: Mapping[str, str]) -> None:
-        """All of the file comes: what was there is dropped."""
-        self.discard()
-        length = headers.get("content-length", "")
-        self.known = {
-            "of": self.of,
-            "validator": validator(headers),
-            "size": int(length) if length.isdecimal() else None,
-            "md5": stated_md5(headers),
-        }
-        write_json(self.record, self.known)
-
-    def goes_on(self, headers: Mapping[str, str]) -> bool:
-        """Whether a partial answer continues what is here."""
-        found = RANGE.fullmatch(headers.get("content-range", ""))
-        if not found or int(found[1]) != self.have:
-            return False
-        same_size = self.size is None or found[2] in ("*", str(self.size))
-        return same_size and validator(headers) in (None, self.known["validator"])
-
-    def discard(self) -> None:
-        """Drop what is here."""
-        self.path.unlink(missing_ok=True)
-        self.record.unlink(missing_ok=True)
-        self.have, self.known = 0, {}
-
-    def move_to(self, target: Path) -> None:
-        """Make it the file, atomically."""
-        with atomic_file(target) as partial:
-            self.path.replace(partial)
-        self.record.unlink(missing_ok=True)
-
-
-def validator(headers: Mapping[str, str]) -> str | None:
-    """What If-Range takes: a strong ETag, else the date; weak ETags do not count (RFC 9110)."""
-    etag = headers.get("etag", "")
-    return etag if etag.startswith('"') else headers.get("last-modified")
-
-
-def stated_md5(headers: Mapping[str, str]) -> str | None:
-    """The MD5 that S3 gives as ETag, unless the object came in several pieces (there is a dash
-    then) or is encrypted with the customer's or KMS's key; other servers' ETags may be anything
-    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html)."""
-    kept = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
-    plain = kept and "x-amz-server-side-encryption-customer-algorithm" not in headers
-    found = MD5.fullmatch(headers.get("etag", ""))
-    return found[1] if found and plain and headers.get("server") == "AmazonS3" else None
-
-
 def is_whole(path: Path, size: int | None, md5: str | None) -> bool:
     """Whether a file is as announced, as far as anything is."""
     if size is not None and path.stat().st_size != size:
@@ -341,6 +271,16 @@ def is_name(name: str) -> bool:
     """Whether it names a file in a folder; a dot in front is kept for parts."""
     plain = name.isprintable() and "/" not in name and "\\" not in name
     return plain and name[:1] not in ("", ".") and len(name.encode()) <= 200
+
+
+def place(address: str) -> httpx.URL | None:
+    """An http address without name and password; None for any other."""
+    try:
+        url = httpx.URL(address)
+        named = url.scheme in ("http", "https") and url.host  # decodes xn--, which may be none
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return url if named and not url.userinfo else None
 
 
 def shown(url: str) -> str:

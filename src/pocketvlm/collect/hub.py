@@ -1,11 +1,13 @@
 """Pictures of a data set on the Hugging Face Hub, or of local parquet files or class folders."""
 
 import hashlib
+import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from pocketvlm.collect.candidate import Candidate, Skipped
 from pocketvlm.errors import ConfigError, PocketError
@@ -194,6 +196,18 @@ class Source:
         )
 
     def _file(self, path: str | None) -> bytes | Path | str:
+        """What a path in a row names, or why there is nothing; only what may be the connection's
+        fault ends the run."""
+        try:
+            return self._inside(path)
+        except (BadZipFile, zlib.error, EOFError) as error:
+            return f"cannot be read: {one_line(error)}"
+        except (OSError, ValueError, RuntimeError) as error:
+            if self.local is None:
+                raise
+            return f"cannot be read: {one_line(error)}"
+
+    def _inside(self, path: str | None) -> bytes | Path | str:
         """What a path in a row names: a local file, bytes of the Hub's or of an archive, or why
         it is left alone: a data set could name any file of this machine, or any address."""
         if path is None:
@@ -206,6 +220,7 @@ class Source:
             inside = "://" not in place and (root / place).resolve().is_relative_to(root.resolve())
             if inside and not member:
                 return root / place
+            path = "::".join([*member, str(root / place)])
         if not inside or not all(part.startswith("zip://") for part in member):
             return "the row names a file outside the data set"
         with self._opened(path) as file:

@@ -1,16 +1,23 @@
 """`originals/index.jsonl`: one line a collected picture, on the disk soon after it came."""
 
+import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pocketvlm.collect.candidate import Candidate, Skipped
+from pocketvlm.collect.candidate import Candidate
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, append_rows, atomic_file, read_rows, write_rows
 
 GROUP = 200
 """Pictures of a folder that share one flush; what a kill loses of them is looked at again."""
+
+
+def shelf(source: str, origin: str) -> str:
+    """What a picture counts for: its source, or its data set and split on the Hub."""
+    return origin.rpartition("/")[0] if source == "hub" else source
 
 
 class Known(NamedTuple):
@@ -29,32 +36,47 @@ class Index:
         self.known: dict[str, Known] = {}
         self.origins: set[str] = set()
         self.sought: Counter[tuple[str, str]] = Counter()
-        """Pictures of each source for each label."""
+        """Pictures of each shelf for each label."""
         self.skipped: dict[str, str] = {}
         """Why what another source than the folder gave was not taken: it is not offered again."""
+        self.of_folder: dict[str, str] = {}
+        """The folder's files that were not taken when it was last searched."""
         self._corrected: dict[str, Row] = {}
         self._waiting: list[Row] = []
+        for left in self.folder.glob(".*"):  # by a run that was killed
+            left.unlink()
         if self.path.is_file():
-            self._cut_torn_line()
+            self._mend_last_line()
             for row in read_rows(self.path):
                 self._remember(row)
                 if "phash" not in row:  # of an older version
                     self._corrected[row["sha256"]] = {}
         if (self.folder / "skipped.jsonl").is_file():
             rows = read_rows(self.folder / "skipped.jsonl")
-            self.skipped = {r["origin"]: r["reason"] for r in rows if r.get("source") != "folder"}
+            for row in rows:
+                of_folder = row.get("source", "folder") == "folder"
+                (self.of_folder if of_folder else self.skipped)[row["origin"]] = row["reason"]
 
-    def _cut_torn_line(self) -> None:
-        """A line that a kill tore off belongs to no picture yet."""
-        whole = self.path.read_bytes().rfind(b"\n") + 1
+    def _mend_last_line(self) -> None:
+        """A line that a kill tore off is no picture yet; one that only lacks its end is."""
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        try:
+            sound = whole == len(data) or "sha256" in json.loads(data[whole:])
+        except ValueError:
+            sound = False
         with self.path.open("rb+") as file:
-            file.truncate(whole)
+            if not sound:
+                file.truncate(whole)
+            elif whole < len(data):
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
 
     def _remember(self, row: Row) -> None:
         source = row.get("source", "folder")
         self.known[row["sha256"]] = Known(row["origin"], source)
         self.origins.add(row["origin"])
-        self.sought[source, row.get("sought") or ""] += 1
+        self.sought[shelf(source, row["origin"]), row.get("sought") or ""] += 1
 
     def __contains__(self, origin: object) -> bool:
         """Whether another source than the folder has offered this before."""
@@ -92,12 +114,12 @@ class Index:
         append_rows(self.path, self._waiting)
         self._waiting.clear()
 
-    def finish(self, skipped: list[Skipped]) -> None:
+    def finish(self) -> None:
         """Write corrected rows and skipped.jsonl."""
         self.flush()
         if self.known and self._differs():
             write_rows(self.path, self._rows())
-        others = {"folder": {one.origin: one.reason for one in skipped}, "other": self.skipped}
+        others = {"folder": self.of_folder, "other": self.skipped}
         write_rows(
             self.folder / "skipped.jsonl",
             (

@@ -28,9 +28,9 @@ from typing import TypeVar
 import httpx
 
 from pocketvlm.collect.candidate import Candidate, Skipped
-from pocketvlm.collect.download import DownloadError, Downloads
+from pocketvlm.collect.download import DownloadError, Downloads, place
 from pocketvlm.collect.hourly import HOUR
-from pocketvlm.collect.unsplash_api import Api, Photo, place
+from pocketvlm.collect.unsplash_api import Api, Photo
 from pocketvlm.errors import ConfigError
 from pocketvlm.keys import LOOPBACK, check_address, read_key
 from pocketvlm.progress import say

@@ -19,6 +19,7 @@ from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
 from pocketvlm import __version__
 from pocketvlm.collect.candidate import Skipped
+from pocketvlm.collect.download import place, set_location_aside
 from pocketvlm.collect.hourly import Pace
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.keys import LOOPBACK, hide
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 PAGE = 30
 """Photographs of a search page, the most that the API gives."""
+
+MOST_PAGES = 1000
+"""Pages of a search that are asked for."""
 
 COST = 1 + 1 / PAGE
 """Requests that a photograph takes: its report, and its share of a search."""
@@ -130,6 +134,7 @@ class Api:
                     "Accept-Encoding": "identity",
                     "User-Agent": f"PocketVLM/{__version__}",
                 },
+                event_hooks={"response": [set_location_aside]},
             )
         except (ValueError, ImportError, OSError) as error:
             raise ConfigError(
@@ -144,10 +149,16 @@ class Api:
         self._client.close()
 
     def photos(self, query: str) -> Iterator[Photo | Skipped]:
-        """What a search finds, best first, page by page as they are needed."""
+        """What a search finds, best first, page by page as they are needed. It ends with a page of
+        which all came before, and after MOST_PAGES: a server's number of pages may be wrong."""
         number = pages = 1
-        while number <= pages:
+        known: set[str] = set()
+        while number <= min(pages, MOST_PAGES):
             page = self.pages.get((query, number)) or self._search(query, number)
+            names = {one.id if isinstance(one, Photo) else one.origin for one in page.found}
+            if names and names <= known:  # none: all were unusable, and the journal leaves them out
+                return
+            known |= names
             yield from page.found
             number, pages = number + 1, page.pages
 
@@ -318,15 +329,6 @@ def read_photo(result: Row) -> Photo | Skipped:
         return Skipped(
             f"unsplash:{ascii(name)[:60]}", f"no usable photograph: {where} {first['msg']}"
         )
-
-
-def place(address: str) -> httpx.URL | None:
-    """An http address without name and password; None for any other."""
-    try:
-        url = httpx.URL(address)
-    except (httpx.InvalidURL, ValueError):
-        return None
-    return url if url.scheme in ("http", "https") and url.host and not url.userinfo else None
 
 
 def said(answer: Answer) -> str:

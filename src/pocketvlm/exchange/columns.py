@@ -102,6 +102,12 @@ def write_columns(row: Row, columns: Columns) -> Row:
     return row | {name: encoded(row.get(name, GONE), way) for name, way in columns.items()}
 
 
+def is_columns(columns: object) -> bool:
+    """Whether an export's record of its columns is sound."""
+    ways = (TEXT, NULL, ABSENT)
+    return isinstance(columns, dict) and all(way in ways for way in columns.values())
+
+
 def read_columns(row: Row, columns: Columns) -> Row:
     """The line that was written; ValueError where it is none."""
     known = {name: decoded(row.get(name, GONE), way) for name, way in columns.items()}

@@ -17,6 +17,7 @@ from pocketvlm.workspace import (
     Row,
     atomic_folder,
     link,
+    read_record,
     read_rows,
     write_json,
     write_rows,
@@ -82,7 +83,8 @@ def write_export(
             project.record_contract(partial)
         files = {name: data_files(name, form) for name in splits}
         write_text(partial / CARD, card(project, lines, files))
-        write_json(partial / MARK, {"form": form, "columns": columns})
+        record = {"form": form, "columns": columns, "files": count_files(partial)}
+        write_json(partial / MARK, record)
 
 
 def check_target(target: Path) -> None:
@@ -94,12 +96,28 @@ def check_target(target: Path) -> None:
     ours = {MARK, CARD, CONTRACT, "images", *NAMES.values()}
     ours |= {lines_file(name, "conversations") for name in NAMES.values()}
     here = {path.name for path in target.iterdir()}
+    if MARK in here and not here - ours and _added(target):
+        raise ConfigError(
+            f"{target} holds files that the export before did not write: move them, or name a new "
+            "folder"
+        )
     if here and (MARK not in here or here - ours):
         foreign = ", ".join(sorted(here - ours)[:3]) or "other files"
         raise ConfigError(
             f"{target} is no export that may be replaced, it holds {foreign}: name a new or empty "
             "folder"
         )
+
+
+def _added(target: Path) -> bool:
+    """Whether more lies in an export than was written."""
+    written = read_record(target / MARK).get("files")
+    return written is not None and count_files(target) - 1 > int(written)
+
+
+def count_files(folder: Path) -> int:
+    """Files below a folder."""
+    return sum(path.is_file() for path in folder.rglob("*"))
 
 
 def read_pictures(project: Project) -> dict[str, list[Picture]]:

@@ -66,6 +66,8 @@ def import_dataset(project: Project, folder: Path) -> Row:
             raise PocketError(f"{folder} holds no picture with a label of the task{why}")
         record = {"from": str(folder), "form": form, "contract": project.contract.hash}
         write_json(partial / MARK, record | counts)
+    # This data set is not what `prepare` made, whatever its manifest says.
+    project.workspace.manifest("prepare").unlink(missing_ok=True)
     for name in NAMES:
         if not counts[name]:
             say(f"  {name} is empty")
@@ -111,6 +113,8 @@ class Import:
             reason = f"label {str(label)[:80]!r} is not in task.labels"
             return Rejected(file, "unknown label", reason)
         try:
+            if not one.path.is_file():
+                return Rejected(file, "unreadable", "it is no file")
             data = one.path.read_bytes()
             sha256 = hashlib.sha256(data).hexdigest()
             if self.same and self._is_bitmap(one.path):
@@ -120,7 +124,7 @@ class Import:
             return Made(sha256, png(self.project.contract.bitmap(pixels)), False, look)
         except OSError as error:
             return Rejected(file, "unreadable", error.strerror or str(error))
-        except PocketError as error:
+        except (PocketError, ValueError) as error:  # ValueError: a name that no file can have
             return Rejected(file, "unreadable", str(error))
 
     def _is_bitmap(self, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The pictures' licences: what a card says, and what may be shared."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -18,7 +19,10 @@ HUB_IDS = {
 """Those that the Hub knows and pictures have
 (https://huggingface.co/docs/hub/repositories-licenses); all others are `other` there."""
 
-FORBIDDEN = ("unsplash", "pixabay", "all rights reserved", "proprietary")
+NAMELESS = ("", "other", "none", "n a", "na", "mixed", "see source")
+"""What says nothing of what is allowed."""
+
+FORBIDDEN = (UNKNOWN, "unsplash", "pixabay", "all rights reserved", "proprietary", "copyright")
 """Words of licences that do not allow pictures to be passed on as such.
 
 Unsplash: no compiling of its photographs, and their use for machine learning is restricted
@@ -33,8 +37,8 @@ def licences(rows: Iterable[Row]) -> Counter[str]:
 
 def may_be_shared(licence: str) -> bool:
     """Whether a licence is known and does not forbid it."""
-    plain = licence.strip().lower()
-    return plain != UNKNOWN and not any(word in plain for word in FORBIDDEN)
+    plain = re.sub(r"[\W_]+", " ", licence.lower()).strip()
+    return plain not in NAMELESS and not any(word in plain for word in FORBIDDEN)
 
 
 def front_matter(found: Counter[str]) -> Row:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.exchange.columns import Columns, read_columns
+from pocketvlm.exchange.columns import Columns, is_columns, read_columns
 from pocketvlm.exchange.conversation import line_of
 from pocketvlm.exchange.export import MARK
 from pocketvlm.workspace import Row, read_record, read_rows
@@ -39,6 +39,8 @@ def read_folder(folder: Path) -> tuple[str, list[Given | Unreadable]]:
     """The form that was recognised, and everything in it; ConfigError when it is none of them."""
     mark: Row = read_record(folder / MARK) if (folder / MARK).is_file() else {}
     columns: Columns = mark.get("columns", {})
+    if not is_columns(columns):
+        raise PocketError(f"{folder / MARK} is damaged: export the data set again")
     for form, find in (("conversations", _talks), ("imagefolder", _metadata)):
         if files := list(find(folder)):
             read = [one for split, file in files for one in _lines(form, file, split, columns)]

@@ -12,7 +12,7 @@ from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.prepare import usable_labels
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, read_rows
+from pocketvlm.workspace import Row, read_json, read_rows, write_json
 
 FIRST_GUESS = 0.5
 """Share of candidates that turn out to be what they were sought for, before any was labelled."""
@@ -28,6 +28,8 @@ def top_up(project: Project) -> Row:
     ConfigError without an aim, or where no source can be searched for what is thin; PocketError
     while pictures wait for an answer: they may be what is missing."""
     aim = project.config.collect.aim
+    if project.config.prepare.custom:
+        raise ConfigError("prepare.custom: its labels are the file's; what is fetched has none")
     if aim is None:
         raise ConfigError("collect.aim is empty: say how many pictures of each label you want")
     labels, waiting = usable_labels(project)
@@ -50,9 +52,22 @@ def top_up(project: Project) -> Row:
             f"  {label}: {have[label]:,} of {aim:,}; {count:,} candidates are sought, because "
             f"{rates[label]:.0%} turn out to be it"
         )
-    figures = execute(project, STAGES[0], partial(collect, more=wanted))
+    figures = execute_beside(project, wanted)
     say("  `pocketvlm label` asks the teacher about them")
     return figures | {"sought": wanted}
+
+
+def execute_beside(project: Project, wanted: Mapping[str, int]) -> Row:
+    """Collect `wanted` only. The stage itself is as up to date as before: a folder or settings that
+    changed since are still to be collected."""
+    path = project.workspace.manifest(STAGES[0].name)
+    before = read_json(path) if path.is_file() else None
+    figures = execute(project, STAGES[0], partial(collect, more=wanted))
+    if before is None:
+        path.unlink()
+    else:
+        write_json(path, read_json(path) | {"inputs": before["inputs"]})
+    return figures
 
 
 def check_searchable(project: Project, missing: Mapping[str, int]) -> None:

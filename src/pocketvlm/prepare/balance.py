@@ -11,6 +11,9 @@ THIN = 10
 LOPSIDED = 3
 """The most frequent label has so many times as many pictures in train as the rarest."""
 
+CROWD, CROWD_SHARE = 20, 0.1
+"""A group of near-duplicates with so many pictures and such a share of all is worth a word."""
+
 WIDTH = 24
 """Characters of the longest bar."""
 
@@ -44,6 +47,17 @@ def notes(counts: Counts, labels: Iterable[str]) -> list[str]:
         if counts["test"] and label not in counts["test"]:
             found.append(f"test holds no '{label}': its accuracy stays unknown")
     return found + lopsided(counts["train"], labels)
+
+
+def crowded(groups: Mapping[str, int]) -> list[str]:
+    """A group of near-duplicates (first picture -> pictures) that is much of the whole."""
+    first, most = max(groups.items(), key=lambda group: group[1])
+    if most < CROWD or most < CROWD_SHARE * sum(groups.values()):
+        return []
+    return [
+        f"{most:,} pictures look like one ({first[:12]}) and are in one split: of a series, "
+        "collect a few"
+    ]
 
 
 def lopsided(train: Mapping[str, int], labels: Iterable[str]) -> list[str]:

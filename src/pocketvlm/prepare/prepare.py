@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketvlm.base import BaseUnreachable, check_labels
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.plots import balance_plot
-from pocketvlm.prepare.balance import notes, table
+from pocketvlm.prepare.balance import crowded, notes, table
 from pocketvlm.prepare.bitmaps import CHECKSUMS, Made, write_bitmaps
 from pocketvlm.prepare.card import dataset_card
 from pocketvlm.prepare.labelled import Labelled, Rejected
@@ -28,16 +28,24 @@ def prepare(project: Project) -> Row:
     except BaseUnreachable:
         say("The base cannot be reached: its tokenizer is checked against the labels at training.")
     with Spool(project.workspace.root) as spool:
-        labelled, rejected = labelled_pictures(project, spool)
+        labelled, rejected, files = labelled_pictures(project, spool)
         if not labelled:
             raise PocketError("no labelled picture: run `pocketvlm label` first, or see its ledger")
         with atomic_folder(project.workspace.dataset) as folder:
-            figures = write_dataset(project, folder, labelled, rejected, spool)
+            alike = find_alike(project, folder, files)
+            figures = write_dataset(project, folder, labelled, rejected, alike, spool)
     for line in table(figures["counts"], project.contract.labels):
         say(line)
     for note in figures["notes"]:
         say(f"  {note}")
     return figures
+
+
+def find_alike(project: Project, folder: Path, files: dict[str, str]) -> dict[str, str]:
+    """Pictures that are like one before them, with that one; new hashes are kept in `folder`."""
+    looks, new = looks_of(project, files)
+    write_json(folder / LOOKS, new)
+    return first_alike(looks)
 
 
 def check_own(dataset: Path) -> None:
@@ -60,12 +68,10 @@ def write_dataset(
     folder: Path,
     labelled: list[Labelled],
     rejected: list[Rejected],
+    alike: dict[str, str],
     spool: Spool,
 ) -> Row:
     """Everything in dataset/; the figures. PocketError when no picture is left."""
-    looks, found = looks_of(project, labelled)
-    alike = first_alike(looks)
-    del looks
     least = project.config.prepare.min_confidence
     sure = [item for item in labelled if wanted(item, alike, least)]
     kept, broken = fill(project, folder, sure)
@@ -79,10 +85,10 @@ def write_dataset(
         write_rows(folder / f"{name}.jsonl", (item.row(spool) for item in splits[name]))
     skipped = [item.row() for item in [*rejected, *broken]]
     write_rows(folder / "skipped.jsonl", skipped)
-    write_json(folder / LOOKS, found)
     figures = _figures(project, splits, skipped)
     figures["unsure"] = len(labelled) - len(sure)
     figures["near_duplicates"] = sum(item.id in alike for item in kept)
+    figures["notes"] += crowded(Counter(alike.get(item.id, item.id) for item in kept))
     write_text(folder / "README.md", dataset_card(project, figures))
     write_text(folder / "balance.svg", balance_plot(figures["counts"], project.contract.labels))
     return figures

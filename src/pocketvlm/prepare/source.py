@@ -15,7 +15,9 @@ from pocketvlm.workspace import Row, read_rows, sha256_file
 UNASKED = "unasked"
 """The kind of a collected picture without an answer under the present prompt and model."""
 
-Found = tuple[list[Labelled], list[Rejected]]
+Found = tuple[list[Labelled], list[Rejected], dict[str, str]]
+"""Pictures with a label; lines without one; and the files that the index does not list, by id, in
+their order, with a label or not."""
 
 
 def labelled_pictures(project: Project, spool: Spool) -> Found:
@@ -51,7 +53,7 @@ def from_answers(project: Project, reviews: dict[str, Review], spool: Spool) -> 
     for picture in read_rows(project.workspace.index):
         if picture["sha256"] not in answered:
             sort(picture, {"status": UNASKED, "reason": "the teacher has not been asked"})
-    return labelled, rejected
+    return labelled, rejected, {}
 
 
 def usable_labels(project: Project) -> tuple[dict[str, str], int]:
@@ -59,7 +61,7 @@ def usable_labels(project: Project) -> tuple[dict[str, str], int]:
     pictures have not been asked about."""
     least = project.config.prepare.min_confidence
     with Spool(project.workspace.root) as spool:
-        labelled, rejected = labelled_pictures(project, spool)
+        labelled, rejected, _ = labelled_pictures(project, spool)
     sure = {item.id: item.label for item in labelled if item.confidence >= least}
     return sure, sum(item.kind == UNASKED for item in rejected)
 
@@ -75,11 +77,11 @@ def from_file(
     path: Path, labels: tuple[str, ...], reviews: dict[str, Review], spool: Spool
 ) -> Found:
     """`image_path` (relative to the file), `label` or `element`, `reason`, `confidence`."""
-    found: dict[str, Labelled] = {}
+    found, files = dict[str, Labelled](), dict[str, str]()
     rejected = []
     rows = read_any_json(path)
     for row in track(rows, "Reading", len(rows)):
-        item = read_line(row, path, labels, reviews, spool)
+        item = read_line(row, path, labels, reviews, spool, files)
         if isinstance(item, Rejected):
             rejected.append(item)
         elif found.setdefault(item.id, item) is not item:
@@ -88,13 +90,19 @@ def from_file(
     if not found:
         why = f"the first line: {rejected[0].reason}" if rejected else "it is empty"
         raise PocketError(f"{path} holds no usable line; {why}")
-    return list(found.values()), rejected
+    return list(found.values()), rejected, files
 
 
 def read_line(
-    row: Row, path: Path, labels: tuple[str, ...], reviews: dict[str, Review], spool: Spool
+    row: Row,
+    path: Path,
+    labels: tuple[str, ...],
+    reviews: dict[str, Review],
+    spool: Spool,
+    files: dict[str, str],
 ) -> Labelled | Rejected:
-    """One labelled picture of the file `path`, or what is wrong with its line."""
+    """One labelled picture of the file `path`, or what is wrong with its line; `files` gets those
+    that can be read."""
     image, sure = str(row.get("image_path")), row.get("confidence")
     picture = path.parent / image
     if not row.get("image_path") or not is_file(picture):
@@ -105,6 +113,7 @@ def read_line(
         sha256 = sha256_file(picture)
     except OSError as error:
         return Rejected(image, "unreadable", str(error))
+    files.setdefault(sha256, str(picture))
     said = {"status": "ok", "label": row.get("label") or row.get("element")}
     answer = row | said | {"confidence": 1.0 if sure is None else sure}
     answer = corrected(answer, reviews.get(sha256))

@@ -38,19 +38,19 @@ Looks = dict[str, str | None]
 """Perceptual hashes by the id of the picture; None where a file cannot be read."""
 
 
-def looks_of(project: Project, items: Iterable[Labelled]) -> tuple[Looks, Looks]:
-    """Perceptual hashes of all pictures that were collected, labelled or not, or of those of a
-    custom file, in the order in which they came; and those of them that are in no index, for
-    the next time."""
+def looks_of(project: Project, listed: Mapping[str, str]) -> tuple[Looks, Looks]:
+    """Perceptual hashes of all pictures that were collected, labelled or not, or of those that
+    a custom file lists, in the order in which they came; and those of them that are in no index,
+    for the next time."""
     looks: Looks = {}
     files: dict[str, Path] = {}
     if project.config.prepare.custom is None:
         for row in read_rows(project.workspace.index):
             looks[row["sha256"]] = row.get("phash")
-            if not looks[row["sha256"]]:
+            if "phash" not in row:
                 files[row["sha256"]] = project.workspace.originals / row["file"]
     else:
-        files = {item.id: item.path for item in items}
+        files = {picture: Path(file) for picture, file in listed.items()}
         looks = dict.fromkeys(files)
     before = project.workspace.dataset / LOOKS
     known: Looks = read_json(before) if before.is_file() else {}

@@ -19,15 +19,16 @@ class Journal:
         self._written: dict[str, int] = {}
         """How many decisions of each window are on the disk."""
 
-    def write(self, window: str, first: int, decisions: Sequence[Review]) -> None:
-        """Append a window's decisions, of which the first is its `first`-th.
+    def write(self, window: str, first: int, decisions: Sequence[Review | None]) -> None:
+        """Append a window's decisions, of which the first is its `first`-th; None stands for one
+        that does not fit, which counts and is not written.
 
         Those that are on the disk already are passed over: a window that got no reply sends them
         again. OSError when the disk does not take them."""
         with self._lock:
             known = self._written.get(window, first)
             fresh = decisions[max(0, known - first) :]
-            append_rows(self.path, [review_row(review, now()) for review in fresh])
+            append_rows(self.path, [review_row(one, now()) for one in fresh if one])
             self._written[window] = max(known, first + len(decisions))
 
     def since(self, offset: int) -> tuple[int, list[Review]]:

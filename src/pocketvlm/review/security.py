@@ -5,11 +5,11 @@ there (DNS rebinding). So the Host header must be ours, every request carries th
 comes from our own page: Origin and Sec-Fetch-Site say so (https://www.w3.org/TR/fetch-metadata/).
 """
 
-from http.cookies import CookieError, SimpleCookie
 from secrets import compare_digest
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,6 +50,8 @@ class Guard:
         given = asked_with(scope)
         refusal = self.refusal(scope, Headers(scope=scope), given)
         welcome = given is not None and refusal is None
+        if welcome and self.is_ticket(given):
+            self.tickets.clear()
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -89,16 +91,14 @@ class Guard:
 
     def knows_token(self, headers: Headers, given: str | None) -> bool:
         """Whether the token comes as the page's cookie, or it or the ticket in its address."""
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
-        except CookieError:
-            morsel = None
-        if same(morsel.value if morsel else "", self.token) or same(given or "", self.token):
-            return True
-        if self.tickets and same(given or "", self.tickets[0]):
-            self.tickets.clear()
-            return True
-        return False
+        # http.cookies drops all cookies at the first odd one, and other programs may set some
+        brought = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        known = same(brought, self.token) or same(given or "", self.token)
+        return known or self.is_ticket(given)
+
+    def is_ticket(self, given: str | None) -> bool:
+        """Whether this is a ticket that has not been used yet."""
+        return any(same(given or "", ticket) for ticket in self.tickets)
 
 
 def same(given: str, secret: str) -> bool:

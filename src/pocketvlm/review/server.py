@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pocketvlm.errors import PocketError
 from pocketvlm.pages import STYLE
 from pocketvlm.review.background import Background
-from pocketvlm.review.items import Board
+from pocketvlm.review.items import Board, readable
 from pocketvlm.review.journal import Journal
 from pocketvlm.review.security import Guard
 from pocketvlm.review.thumbnails import Pictures
@@ -153,15 +153,22 @@ def add_decisions(app: FastAPI, board: Board, journal: Journal) -> None:
 
     @app.post("/api/exchange")
     def exchange(body: Exchange) -> Row:
-        check(body, board)
-        decisions = [Review(one.picture, one.decision, one.label) for one in body.decisions]
+        if body.board != board.name:
+            raise HTTPException(409, "another project is reviewed at this address now")
+        reasons = [unfit(one, board) for one in body.decisions]
+        decisions = [
+            None if why else Review(one.picture, one.decision, one.label)
+            for one, why in zip(body.decisions, reasons, strict=True)
+        ]
         try:
             journal.write(body.window, body.first, decisions)
         except OSError as error:
             raise HTTPException(507, f"reviews.jsonl: {error.strerror}") from None
         at, found = journal.since(body.since)
         start = body.since if at >= body.since else 0
-        return {"since": at, "from": start, "decisions": found, "edition": board.edition}
+        refused = [(number, why) for number, why in enumerate(reasons) if why]
+        answer = {"since": at, "from": start, "decisions": found, "edition": board.edition}
+        return answer | {"refused": refused}
 
 
 async def unsound(_: Request, error: Exception) -> Response:
@@ -177,12 +184,12 @@ def place(sha256: str, board: Board) -> int:
     return board.places[sha256]
 
 
-def check(body: Exchange, board: Board) -> None:
-    """409 for another project's page, 422 for a picture or label that is not known."""
-    if body.board != board.name:
-        raise HTTPException(409, "another project is reviewed at this address now")
-    for one in body.decisions:
-        if one.picture not in board.places:
-            raise HTTPException(422, f"{one.picture} is no picture of this project any more")
-        if one.label is not None and one.label not in board.labels:
-            raise HTTPException(422, f"{one.label!r} is no label of this project any more")
+def unfit(one: Decided, board: Board) -> str | None:
+    """Why a decision cannot be written: a page may outlive its list's pictures and labels."""
+    if one.picture not in board.places:
+        return f"picture {one.picture[:12]} is not in the list any more"
+    if one.label is not None and one.label not in board.labels:
+        picture = board.labelled[board.places[one.picture]].picture
+        name = readable(picture.get("origin") or picture["file"])
+        return f"{name}: {one.label!r} is no label of this project any more"
+    return None

@@ -3,6 +3,7 @@ once."""
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -37,10 +38,11 @@ class Pictures:
 
     def path(self, sha256: str) -> Path:
         """The picture's file; PocketError for a file that lies elsewhere, or for none."""
-        path = (self.originals / self.files[sha256]).resolve()
-        if not path.is_relative_to(self.originals.resolve()) or not path.is_file():
-            raise PocketError(f"{self.files[sha256]} is not in originals/: run `pocketvlm collect`")
-        return path
+        with suppress(OSError, RuntimeError):  # links in a circle
+            path = (self.originals / self.files[sha256]).resolve()
+            if path.is_relative_to(self.originals.resolve()) and path.is_file():
+                return path
+        raise PocketError(f"{self.files[sha256]} is not in originals/: run `pocketvlm collect`")
 
     def phone(self, sha256: str) -> bytes:
         """The device's bitmap, every pixel of it (PNG)."""

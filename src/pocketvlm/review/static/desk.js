@@ -1,7 +1,7 @@
 // Where the person is and what was decided here: the list as it was when the filter was set, so that
 // nothing moves under the eyes, the position in it, and every decision of this window for undo.
 
-import { WORDS } from "./store.js";
+import { WORDS, decided } from "./store.js";
 
 const RECENT = 5 * 60 * 1000; // ms over which the pace is measured
 const FEW = 4; // decisions before a pace is told
@@ -48,7 +48,7 @@ export class Desk {
     }
     if (!made.length) return targets.length ? "There is no label to accept: give one." : "";
     this.history.push(made);
-    this.times.push(...made.map(() => Date.now()));
+    this.times.push(Date.now()); // one, of however many pictures
     this.sync.push(made.map(({ at, decision, label }) => ({ at, decision, label })));
     const said = made[0].label ? `${made[0].label}, ${WORDS[made[0].decision]}` : WORDS[decision];
     const skipped = targets.length - made.length;
@@ -67,12 +67,12 @@ export class Desk {
   // Take the last decision of this window back, unless somebody decided otherwise since.
   undo() {
     const made = this.history.pop();
-    if (!made) return "Nothing to undo.";
+    if (!made) return this.#undoEarlier();
     const still = made.filter((one) => {
       const now = this.store.decisionOf(one.at);
       return now && now.decision === one.decision && now.label === one.label;
     });
-    this.times.splice(-made.length);
+    this.times.pop();
     const known = (before) => before && (!before.label || this.store.labels.includes(before.label));
     this.sync.push(still.map(({ at, before }) => (
       known(before) ? { at, ...before } : { at, decision: "undo", label: null }
@@ -81,6 +81,15 @@ export class Desk {
     const kept = made.length - still.length;
     const said = still.length === 1 ? "Undone." : `${still.length} decisions undone.`;
     return kept ? `${said} ${kept} decided elsewhere since, left as it is.` : said;
+  }
+
+  // What was decided before this page was loaded is taken back for the picture at hand alone.
+  #undoEarlier() {
+    const { at } = this;
+    const made = at === undefined ? null : this.store.decisionOf(at);
+    if (!made) return "Nothing to undo.";
+    this.sync.push([{ at, decision: "undo", label: null }]);
+    return `Undone: ${decided(made)}.`;
   }
 
   // Decisions a minute, lately; null before there are a few.

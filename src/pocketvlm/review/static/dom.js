@@ -19,6 +19,18 @@ export function tell(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// A small copy of a picture, or words where it cannot be shown.
+export function thumbnail(sha256) {
+  const src = `/picture/thumbnail/${sha256}`;
+  const image = h("img", { src, alt: "", decoding: "async", draggable: "false" });
+  image.addEventListener("error", () => {
+    image.replaceWith(h("span", { class: "broken" }, "This picture cannot be shown."));
+  });
+  return image;
+}
+
+export const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 export const percent = (share) => `${Math.round(share * 100)}%`;
 
 // Everything that is asked for within one frame is drawn once.

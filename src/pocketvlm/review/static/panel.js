@@ -1,6 +1,6 @@
 // Filters with their counts, the progress, and whether everything is saved.
 
-import { $, h, tell } from "./dom.js";
+import { $, h, many, tell } from "./dom.js";
 import { WORDS } from "./store.js";
 
 const TYPING = 200; // ms without a key before a search is sent
@@ -33,6 +33,7 @@ export class Panel {
       const count = h("span", { class: "count" });
       const words = facet.name === "label" ? value : named(facet.name, value);
       const press = () => {
+        if (chip.getAttribute("aria-disabled") === "true") return;
         const chosen = this.filter.chosen.get(facet.name);
         if (!chosen.delete(value)) chosen.add(value);
         this.refilter();
@@ -59,8 +60,11 @@ export class Panel {
   draw() {
     const { order, counts } = this.filter.apply();
     for (const { facet, value, chip, count } of this.chips) {
-      tell(count, String(counts.get(facet).get(value) ?? 0));
-      chip.setAttribute("aria-pressed", this.filter.chosen.get(facet).has(value));
+      const left = counts.get(facet).get(value) ?? 0;
+      const pressed = this.filter.chosen.get(facet).has(value);
+      tell(count, String(left));
+      chip.setAttribute("aria-pressed", pressed);
+      chip.setAttribute("aria-disabled", !left && !pressed); // `disabled` would lose the focus
     }
     tell($("sure-said"), this.filter.most < 1 ? this.filter.most.toFixed(2) : "any");
     $("clear").disabled = !this.filter.active();
@@ -76,7 +80,9 @@ export class Panel {
     const left = order.filter((at) => !store.decisionOf(at)).length;
     const parts = [`${done} of ${store.count}`];
     if (pace) parts.push(`${Math.round(pace)} a minute`);
-    if (pace && left) parts.push(`about ${time(left / pace)} left`);
+    const these = left === 1 ? "for this one" : `for these ${left}`;
+    const which = this.filter.active() ? these : "left";
+    if (pace && left) parts.push(`about ${time(left / pace)} ${which}`);
     tell($("progress"), parts.join(", "));
     $("bar").max = store.count;
     $("bar").value = done;
@@ -87,18 +93,29 @@ export class Panel {
 const named = (facet, value) => WORDS[`${facet} ${value}`] ?? WORDS[value] ?? value;
 
 function time(minutes) {
-  if (minutes < 1) return "a minute";
-  return minutes < 90 ? `${Math.round(minutes)} min` : `${(minutes / 60).toFixed(1)} hours`;
+  return minutes < 90 ? `${Math.max(1, Math.round(minutes))} min` : `${(minutes / 60).toFixed(1)} hours`;
 }
 
-// What is not on the server's disk yet, and why.
-export function showSaved({ unsaved, trouble, sent }) {
-  $("saved").dataset.state = trouble ? "trouble" : unsaved ? "busy" : "saved";
-  tell($("saved"), unsaved ? `${unsaved} not saved yet` : sent ? "all saved" : "");
-  $("alarm").hidden = !trouble;
-  const many = unsaved > 1 ? `${unsaved} decisions are` : "1 decision is";
-  const kept = unsaved ? `${many} kept in this window and sent again; leave it open.` : "";
-  tell($("alarm"), trouble ? `Attention: ${trouble}. ${kept}` : "");
+const NAMED = 5; // refused decisions that are told one by one
+
+// What is not on the server's disk yet, and why; what never will be.
+export function showSaved({ unsaved, trouble, sent, refused }) {
+  const lost = refused.length;
+  $("saved").dataset.state = trouble || lost ? "trouble" : unsaved ? "busy" : "saved";
+  const done = lost ? `${lost} not saved` : sent ? "all saved" : "";
+  tell($("saved"), unsaved ? `${unsaved} not saved yet` : done);
+  const are = unsaved === 1 ? "is" : "are";
+  const kept = `${many(unsaved, "decision")} ${are} kept in this window and sent again; leave it open.`;
+  const said = [trouble && `Attention: ${trouble}.`, trouble && unsaved && kept, lost && gone(refused)];
+  $("alarm").hidden = !trouble && !lost;
+  tell($("alarm"), said.filter(Boolean).join(" "));
+}
+
+function gone(refused) {
+  const words = refused.length === 1 ? "no longer fits and was" : "no longer fit and were";
+  const more = refused.length > NAMED ? `; and ${refused.length - NAMED} more` : "";
+  const named = refused.slice(0, NAMED).join("; ");
+  return `${many(refused.length, "decision")} ${words} not saved: ${named}${more}.`;
 }
 
 export function showBackground({ doing, done, total }) {

@@ -2,10 +2,10 @@
 
 import { Cache } from "./cache.js";
 import { Desk } from "./desk.js";
-import { $, h, once, tell } from "./dom.js";
+import { $, h, many, once, tell } from "./dom.js";
 import { Panel, showBackground, showSaved } from "./panel.js";
 import { Sheet } from "./sheet.js";
-import { Filter, Store, WORDS, withoutLabel } from "./store.js";
+import { Filter, Store, WORDS, decided, withoutLabel } from "./store.js";
 import { Sync } from "./sync.js";
 import { Work } from "./work.js";
 
@@ -159,7 +159,7 @@ class Page {
     this.scrollBack();
     this.work.notice = "";
     this.panel.draw();
-    tell($("live"), `${this.desk.order.length} pictures`);
+    tell($("live"), many(this.desk.order.length, "picture"));
     this.draw();
   }
 
@@ -187,7 +187,7 @@ class Page {
   #elsewhere(others) {
     if (others.has(this.desk.at)) {
       const made = this.store.decisionOf(this.desk.at);
-      const what = made ? [WORDS[made.decision], made.label].filter(Boolean).join(": ") : "taken back";
+      const what = made ? decided(made) : WORDS.undo;
       this.work.notice = `Just decided elsewhere: ${what}.`;
       tell($("live"), this.work.notice);
     }
@@ -199,7 +199,9 @@ class Page {
     const back = this.trouble && !state.trouble;
     this.trouble = state.trouble;
     showSaved(state);
-    if (back) this.draw(); // pictures that could not be fetched are asked for again
+    if (!back) return;
+    this.sheet.measured = false; // pictures that could not be fetched are asked for again
+    this.draw();
   }
 
   async #suspects() {

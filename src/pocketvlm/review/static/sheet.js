@@ -1,12 +1,15 @@
 // The contact sheet: thousands of pictures, of which only the rows in sight are in the document.
 
-import { $, h, tell } from "./dom.js";
+import { $, h, many, tell, thumbnail } from "./dom.js";
 import { WORDS, withoutLabel } from "./store.js";
 
 const CELL = 148; // least width of a cell, CSS pixels; two thirds of it on a phone
 const CAPTION = 26;
 const GAP = 8;
 const MARKS = { accept: "\u2713", relabel: "\u270e", reject: "\u2715" };
+const DOUBLE = 500; // ms between two taps that are one double tap
+const KEYS = ["Space selects, Enter opens.", "a digit, a or x decides on all of them; Escape lets go"];
+const TOUCH = ["A tap selects, a double tap opens.", "the buttons below decide on all of them"];
 const SPARE = 2; // rows above and below that are ready
 
 export class Sheet {
@@ -46,10 +49,10 @@ export class Sheet {
     }
     const last = Math.min(bottom, Math.ceil(this.desk.order.length / this.columns));
     for (let number = Math.max(0, top); number < last; number++) this.#row(number);
-    const many = `${this.desk.order.length} pictures`;
-    tell($("sheet-said"), this.selected.size
-      ? `${this.selected.size} of ${many} selected: a digit, a or x decides on all of them; Escape lets go`
-      : `${many}. Space selects, Enter opens.`);
+    const all = many(this.desk.order.length, "picture");
+    const [how, then] = matchMedia("(pointer: coarse)").matches ? TOUCH : KEYS;
+    const count = this.selected.size;
+    tell($("sheet-said"), count ? `${count} of ${all} selected: ${then}` : `${all}. ${how}`);
   }
 
   #measure() {
@@ -88,9 +91,8 @@ export class Sheet {
   }
 
   #cell(at, column) {
-    const src = `/picture/thumbnail/${this.desk.store.sha256[at]}`;
     return h("div", { role: "gridcell", "aria-colindex": column + 1, tabindex: -1 },
-      h("img", { src, alt: "", decoding: "async", draggable: "false" }),
+      thumbnail(this.desk.store.sha256[at]),
       h("span", { class: "caption" }));
   }
 
@@ -127,10 +129,13 @@ export class Sheet {
   #click(event) {
     const cell = event.target.closest("[role=gridcell]");
     if (!cell) return;
+    const twice = this.tapped?.cell === cell && event.timeStamp - this.tapped.time < DOUBLE;
+    this.tapped = event.pointerType === "touch" ? { cell, time: event.timeStamp } : null;
     this.desk.position = Number(cell.dataset.position);
     if (event.shiftKey) this.#range();
     else this.toggle();
-    this.reveal();
+    if (twice) this.open(); // not every browser makes a double click of two taps
+    else this.reveal();
   }
 
   toggle() {

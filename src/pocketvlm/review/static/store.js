@@ -87,6 +87,7 @@ export function facets(store) {
 
 export const WORDS = {
   open: "not reviewed", accept: "accepted", relabel: "relabelled", reject: "rejected",
+  undo: "taken back",
   apart: "teachers disagree", twins: "near-duplicates",
   "suspect apart": "duplicates differ", "suspect student": "student differs",
   "suspect looks": "looks otherwise", ok: "labelled", none: "no label fits",
@@ -96,6 +97,9 @@ export const WORDS = {
 
 // Why a picture has no label, in words.
 export const withoutLabel = (status) => WORDS[status] ?? status;
+
+// A decision in words.
+export const decided = ({ decision, label }) => [WORDS[decision], label].filter(Boolean).join(": ");
 
 export class Filter {
   constructor(store) {

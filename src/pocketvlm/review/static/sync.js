@@ -1,6 +1,8 @@
 // Decisions leave at once and in order, and stay here until the server has them on its disk. The
 // same exchange brings what other windows and programs decided.
 
+import { decided } from "./store.js";
+
 const BATCH = 200;
 const QUIET = 1000; // ms between exchanges when there is nothing to send
 const CHANGED = "pictures or labels are others since the server was started anew: reload this page";
@@ -12,14 +14,16 @@ export class Sync {
     this.board = board.board;
     this.since = board.since;
     this.changed = changed; // called with the indices that somebody else decided
-    this.state = state; // called with what is unsaved and what is wrong
+    this.state = state; // called with what is unsaved, what is wrong and what was refused
     this.edition = board.edition;
     this.window = crypto.randomUUID();
     this.sent = 0;
     this.trouble = null;
     this.outbox = [];
+    this.refused = []; // decisions that no longer fit, in words
     this.keep = `pocketvlm-unsaved-${this.board}`; // survives a reload of this tab
     this.push(this.#kept());
+    this.#remember(); // what no longer fits is told once
     window.addEventListener("beforeunload", (event) => {
       if (this.outbox.length) event.preventDefault();
     });
@@ -78,30 +82,48 @@ export class Sync {
     throw new Error(typeof said.detail === "string" ? said.detail : `the server says ${response.status}`);
   }
 
-  #take(batch, { since, from, decisions }) {
+  #take(batch, { since, from, decisions, refused }) {
     this.sent += batch.length;
     this.outbox.splice(0, batch.length);
-    const own = batch.map((one) => JSON.stringify(this.#line(one)));
-    const others = new Set();
-    if (from === 0 && this.since > 0) this.store.confirmed.clear();
+    for (const [number, why] of refused) this.#refuse(batch[number], why);
+    const anew = from === 0 && this.since > 0; // the file was deleted or became shorter
     this.since = since;
-    for (const row of decisions) {
-      const at = this.store.places.get(row[0]);
-      const before = JSON.stringify(this.store.confirmed.get(at));
-      this.store.confirm(row);
-      const mine = own.indexOf(JSON.stringify(row));
-      if (mine >= 0) own.splice(mine, 1);
-      else if (before !== JSON.stringify(this.store.confirmed.get(at))) others.add(at);
-    }
+    const others = this.#confirm(batch, decisions, anew);
     const open = new Set(this.outbox.map((one) => one.at));
     for (const { at } of batch) if (!open.has(at)) this.store.pending.delete(at);
     if (batch.length) this.#remember();
-    if (others.size || (from === 0 && decisions.length)) this.changed(others);
+    if (others.size || refused.length || anew) this.changed(others);
+  }
+
+  // Take over what the server has; the indices of what somebody else changed.
+  #confirm(batch, decisions, anew) {
+    const { confirmed } = this.store;
+    const before = new Map(confirmed);
+    const touched = new Set(anew ? before.keys() : []);
+    if (anew) confirmed.clear();
+    const own = batch.map((one) => JSON.stringify(this.#line(one)));
+    for (const row of decisions) {
+      this.store.confirm(row);
+      const mine = own.indexOf(JSON.stringify(row));
+      if (mine >= 0) own.splice(mine, 1);
+      else touched.add(this.store.places.get(row[0]));
+    }
+    const other = (at) => JSON.stringify(before.get(at)) !== JSON.stringify(confirmed.get(at));
+    return new Set([...touched].filter(other));
+  }
+
+  #refuse(made, why) {
+    this.refused.push(`${decided(made)}, ${why}`);
   }
 
   #say(error) {
     this.trouble = error;
-    this.state({ unsaved: this.outbox.length, trouble: error?.message ?? null, sent: this.sent });
+    this.#tell();
+  }
+
+  #tell() {
+    const { sent, refused } = this;
+    this.state({ unsaved: this.outbox.length, trouble: this.trouble?.message ?? null, sent, refused });
   }
 
   // Until something is to be sent, or the time for a look has come.
@@ -118,7 +140,7 @@ export class Sync {
       if (unsaved.length) sessionStorage.setItem(this.keep, JSON.stringify(unsaved));
       else sessionStorage.removeItem(this.keep);
     } catch { /* a full or forbidden storage costs only this second safety */ }
-    this.state({ unsaved: unsaved.length, trouble: this.trouble?.message ?? null, sent: this.sent });
+    this.#tell();
   }
 
   #line({ at, decision, label }) {
@@ -132,8 +154,11 @@ export class Sync {
   #kept() {
     try {
       const kept = JSON.parse(sessionStorage.getItem(this.keep) ?? "[]");
-      return kept
-        .filter(([sha256, , label]) => this.store.places.has(sha256) && this.#known(label))
+      const fits = ([sha256, , label]) => this.store.places.has(sha256) && this.#known(label);
+      for (const [sha256, decision, label] of kept.filter((one) => !fits(one))) {
+        this.#refuse({ decision, label }, `picture ${sha256.slice(0, 12)} or this label is not in the list any more`);
+      }
+      return kept.filter(fits)
         .map(([sha256, decision, label]) => ({ at: this.store.places.get(sha256), decision, label }));
     } catch {
       return [];

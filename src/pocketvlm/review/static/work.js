@@ -1,6 +1,6 @@
 // One picture: what the phone sees beside the photograph, and all that the teachers said of it.
 
-import { $, h, percent, tell } from "./dom.js";
+import { $, h, percent, tell, thumbnail } from "./dom.js";
 import { WORDS, withoutLabel } from "./store.js";
 
 const AHEAD = 8;
@@ -90,8 +90,7 @@ export class Work {
     $("twins").hidden = !twins.length;
     $("twins").replaceChildren(h("h3", {}, "Near-duplicates"), ...twins.slice(0, 12).map((other) => {
       const label = this.desk.store.labelOf(other) ?? "no label";
-      const src = `/picture/thumbnail/${this.desk.store.sha256[other]}`;
-      const image = h("img", { src, alt: "", decoding: "async" });
+      const image = thumbnail(this.desk.store.sha256[other]);
       const open = () => { this.desk.show(other); this.redraw(); };
       return h("button", { onclick: open, "aria-label": `Near-duplicate, ${label}` }, image, label);
     }));
@@ -102,8 +101,9 @@ export class Work {
     if (!details) return $("opinions").replaceChildren();
     const stands = details.opinions.length > 1 ? details.stands : -1;
     const cards = details.opinions.map((one, number) => card(one, number === stands));
-    const size = `${details.origin}, ${details.width} x ${details.height} pixels`;
-    $("opinions").replaceChildren(...cards, h("p", { class: "soft origin" }, size));
+    const size = `, ${details.width} x ${details.height} pixels`;
+    const origin = h("p", { class: "soft origin" }, h("bdi", {}, details.origin), size);
+    $("opinions").replaceChildren(...cards, origin);
   }
 }
 
