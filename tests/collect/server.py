@@ -7,13 +7,13 @@ import ssl
 from collections import Counter, defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
-from typing import Any, Literal, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Literal
 
 import pytest
 
 from pocketvlm.collect import download
+from tests.loopback import Loopback
 
 BLOCK = bytes(1 << 14)
 
@@ -53,7 +53,7 @@ class Asked:
     """Names in lower case."""
 
 
-class Files:
+class Files(Loopback):
     """Gives the `planted` replies of a path one by one, then the file in `files` for ever, or
     404. Context manager."""
 
@@ -66,19 +66,7 @@ class Files:
         self.asked: list[Asked] = []
         self.sent: Counter[str] = Counter()
         """Path -> bytes of bodies that were sent."""
-        self.lock, self.closing = Lock(), Event()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.host = f"127.0.0.1:{self.http.server_port}"
-        self.url = f"http://{self.host}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__(_handler(self))
 
     def plant(self, path: str, *replies: Reply) -> None:
         """The next answers of a path."""

@@ -1,6 +1,5 @@
 """Photographs of Unsplash: found, reported, fetched and credited, each once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,24 +7,12 @@ import pytest
 from PIL import Image
 
 from pocketvlm.collect.candidate import Candidate, Skipped
-from pocketvlm.collect.unsplash import from_unsplash, tell_terms
+from pocketvlm.collect.unsplash import from_unsplash
 
 from .unsplash_server import Fault, Server
 from .unsplashing import KEY, make, names, offered, refused
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A key in the environment; no .env but the test's own."""
-    monkeypatch.setenv("UNSPLASH_ACCESS_KEY", KEY)
-    monkeypatch.chdir(tmp_path)
-    tell_terms.cache_clear()
+from .unsplashing import environment as environment
+from .unsplashing import server as server
 
 
 def test_a_photograph_comes_with_its_credits(tmp_path: Path, server: Server) -> None:

@@ -2,32 +2,24 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pocketvlm.collect.candidate import Candidate
-from pocketvlm.collect.unsplash import from_unsplash, tell_terms
+from pocketvlm.collect.unsplash import from_unsplash
 from pocketvlm.errors import ConfigError, PocketError
 
 from .unsplash_server import Fault, Kind, Server, limits
 from .unsplashing import KEY, make, names, offered, refused
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
+from .unsplashing import environment as environment
+from .unsplashing import server as server
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A key in the environment; no .env but the test's own."""
-    monkeypatch.setenv("UNSPLASH_ACCESS_KEY", KEY)
-    monkeypatch.chdir(tmp_path)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats come at once."""
     monkeypatch.setattr("pocketvlm.collect.unsplash_api.PAUSES", (0.001, 0.001, 0.001))
-    tell_terms.cache_clear()
 
 
 BROKEN = {

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from pocketvlm.collect.unsplash_api import Api
 
 from .unsplash_server import KEY, Server
+from .unsplashing import environment as environment
 from .unsplashing import make, names, offered
+from .unsplashing import server as server
 
 # A shell starts background jobs with SIGINT ignored, and what they start inherits that.
 COMMAND = """
@@ -35,19 +35,6 @@ for one in from_unsplash(project, {"water": int(sys.argv[2]) - len(seen)}, seen)
 
 COUNT = 32
 """Photographs: two pages of a search."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A key in the environment; no .env but the test's own."""
-    monkeypatch.setenv("UNSPLASH_ACCESS_KEY", KEY)
-    monkeypatch.chdir(tmp_path)
 
 
 def start(root: Path, server: Server) -> subprocess.Popen[str]:

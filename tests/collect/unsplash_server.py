@@ -13,14 +13,14 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
-from typing import Any, Literal, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
 from pocketvlm.workspace import Row
+from tests.loopback import Loopback
 
 KEY = "a-secret-access-key-that-nobody-may-read"
 
@@ -39,7 +39,7 @@ class Fault:
     """Whether the limit's headers are sent."""
 
 
-class Server:
+class Server(Loopback):
     """Searches find `photos[query]`; `faults[kind]` come first. `asked` holds the kind and the
     subject of every request that had the key or needs none; `reports` counts photographs."""
 
@@ -57,18 +57,8 @@ class Server:
         self.picture_paths: list[str] = []
         self.before_answer: Callable[[], None] = lambda: None
         """Called when a request is counted and not yet answered."""
-        self.lock, self.begun, self.used = Lock(), 0.0, 0
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.host = f"127.0.0.1:{self.http.server_port}"
-        self.url = f"http://{self.host}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        self.begun, self.used = 0.0, 0
+        super().__init__(_handler(self))
 
     def add(self, query: str, *ids: str, **changed: Any) -> None:
         """Let a search find photographs, with some fields changed."""

@@ -1,9 +1,12 @@
 """A project that searches the local server for photographs, and what it is offered."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from pocketvlm.collect.candidate import Candidate, Skipped
-from pocketvlm.collect.unsplash import from_unsplash
+from pocketvlm.collect.unsplash import from_unsplash, tell_terms
 from pocketvlm.config import parse_config
 from pocketvlm.project import Project
 
@@ -35,4 +38,18 @@ def names(candidates: list[Candidate]) -> list[str]:
     return [one.origin.removeprefix("unsplash:") for one in candidates]
 
 
-__all__ = ["KEY", "make", "names", "offered", "refused"]
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key in the environment; no .env but the test's own."""
+    monkeypatch.setenv("UNSPLASH_ACCESS_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    tell_terms.cache_clear()
+
+
+__all__ = ["KEY", "environment", "make", "names", "offered", "refused", "server"]

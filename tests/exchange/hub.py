@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.loopback import Loopback
 
 TOKEN = "hf_right_token_of_the_test"
 
@@ -63,7 +64,7 @@ def oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-class FakeHub:
+class FakeHub(Loopback):
     """The server while the block runs."""
 
     def __init__(self) -> None:
@@ -74,19 +75,7 @@ class FakeHub:
         self.before: Callable[[str, str], int | None] = lambda method, path: None
         """Called before each answer: a number cuts a file's body off after so many bytes, and a
         negative one is a status instead (-503)."""
-        self.lock = Lock()
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(type("Handler", (_Handler,), {"hub": self}))
 
     def count(self, method: str, part: str) -> int:
         """Requests of a method whose path holds `part`."""

@@ -8,10 +8,12 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
-from typing import Any, Literal, Self
+from http.server import BaseHTTPRequestHandler
+from threading import Event
+from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from tests.loopback import Loopback
 
 Instead = Literal[
     "hold",  # nothing reaches the teacher, nothing comes back
@@ -39,7 +41,7 @@ class Rule:
     body: str
 
 
-class Between:
+class Between(Loopback):
     """A proxy on loopback before the teacher at `url`."""
 
     def __init__(self, url: str) -> None:
@@ -52,18 +54,8 @@ class Between:
         self.keys: set[str] = set()
         self.met = Event()
         """Set when a request is held or muted."""
-        self.lock, self.closing = Lock(), Event()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self.http.server_port}{self.teacher.path}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__(_handler(self))
+        self.url += self.teacher.path
 
     def on(
         self,

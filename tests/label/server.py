@@ -7,9 +7,10 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock, Thread
-from typing import Any, Literal, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Literal
+
+from tests.loopback import Loopback
 
 GOOD = {
     "visual_features": ["waves"],
@@ -63,7 +64,7 @@ def busy(status: int) -> Reply:
     return refusal(status, "busy", retry_after_ms="1")
 
 
-class Server:
+class Server(Loopback):
     """Gives `queue` reply by reply, then `usual` for ever; `asked` holds the requests."""
 
     def __init__(self) -> None:
@@ -74,18 +75,8 @@ class Server:
         self.keys: list[str] = []
         self.times: list[float] = []
         self.busiest = self.inside = 0
-        self.lock, self.closing = Lock(), Event()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__(_handler(self))
+        self.url += "/v1"
 
     def images(self) -> list[str]:
         """The data URLs that came, in order."""
