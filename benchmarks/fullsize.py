@@ -8,7 +8,6 @@ code 1 when one is missed.
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
+from fullsize_base import build_base as build_base  # device_cost.py takes it from here
 from pocketvlm import student
-from pocketvlm.base import encoder, load_tokenizer
 from pocketvlm.config import parse_config
-from pocketvlm.contract import END, IMAGE
 from pocketvlm.demo import scenes
 from pocketvlm.export import export_text, export_vision
 from pocketvlm.pictures import Bitmap
@@ -34,43 +31,12 @@ from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
 from pocketvlm.student.inputs import embed, image_features, pixel_values
-from pocketvlm.student.tiny import tiny_tokenizer
 from pocketvlm.validate.audit import audit, table
 from pocketvlm.workspace import write_rows
 
 PICTURES = 20
 LESSONS = 8
 """Two optimiser steps of four pictures."""
-
-BUILT_IN: dict[str, Any] = {
-    "model_type": "smolvlm",
-    "scale_factor": 4,
-    "tie_word_embeddings": False,
-    "text_config": {
-        "model_type": "llama",
-        "hidden_size": 960,
-        "intermediate_size": 2560,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 15,
-        "num_key_value_heads": 5,
-        "head_dim": 64,
-        "rope_theta": 100000.0,
-        "rms_norm_eps": 1e-5,
-        "max_position_embeddings": 8192,
-        "vocab_size": 49280,
-        "pad_token_id": 2,
-    },
-    "vision_config": {
-        "model_type": "smolvlm_vision",
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "image_size": 512,
-        "patch_size": 16,
-    },
-}
-
 
 # Not ru_maxrss: on Linux a new process starts with that of the process that started it.
 CONVERT = """
@@ -109,34 +75,11 @@ class Figure:
         return f"{self.name:52} {self.value:10.4g} {self.unit:6} target {wanted:10} {verdict}"
 
 
-def build_base(source: Path | None, out: Path) -> None:
-    """A hub folder with random bfloat16 weights of the given configuration."""
-    out.mkdir()
-    if source is None:
-        tokenizer = tiny_tokenizer(parse_config({}).task.labels)
-        tokenizer.save_pretrained(out)
-        image = tokenizer.convert_tokens_to_ids(IMAGE)
-        (out / "config.json").write_text(json.dumps(BUILT_IN | {"image_token_id": image}))
-    else:
-        shutil.copyfile(source / "config.json", out / "config.json")
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            found = next(p / name for p in (source, source.parent) if (p / name).is_file())
-            shutil.copyfile(found, out / name)
-    torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(out)
-    model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
-    end = encoder(load_tokenizer(out))(END)[0]
-    model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=end, pad_token_id=2)
-    model.save_pretrained(out)
-    millions = sum(value.numel() for value in model.parameters()) / 1e6
-    say(f"{config.model_type}: {millions:.2f} M parameters")
-
-
 def build_project(root: Path) -> tuple[Project, list[Bitmap]]:
     """A project of drawn scenes for two steps, and the bitmaps that are asked about."""
     settings = {
         "base": {"model": "base"},
-        "train": {"epochs": 1, "batch": 4, "accumulation": 1},
+        "train": {"epochs": 1, "effective_batch": 4},
         "convert": {"types": ["Q8_0"]},
     }
     project = Project.of(parse_config(settings), root)

@@ -1,5 +1,6 @@
 """Where the pre-trained student comes from, and that its tokenizer is SmolVLM's."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
-from pocketvlm.base import RECORD, BaseUnreachable, check_labels, encoder, find_base, load_tokenizer
+from pocketvlm.base import (
+    LARGE,
+    RECORD,
+    BaseUnreachable,
+    check_labels,
+    encoder,
+    find_base,
+    load_tokenizer,
+)
 from pocketvlm.config import parse_config
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.project import Project
@@ -38,6 +47,36 @@ def test_a_local_base_is_known_by_its_files(tmp_path: Path, base: Path) -> None:
     names = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
     hashes = {name: sha256_file(base / name) for name in names}
     assert found.record == {"model": "base", "revision": None, "sha256": hashes}
+
+
+def test_large_weights_are_read_once(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (base / "model.safetensors").write_bytes(bytes(LARGE))
+    made = project(tmp_path, "base")
+    first = find_base(made).record
+    read = list[Path]()
+
+    def reading(path: Path) -> str:
+        read.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr("pocketvlm.base.sha256_file", reading)
+    assert find_base(made).record == first
+    assert {path.name for path in read} == {"tokenizer.json", "tokenizer_config.json"}
+
+
+@pytest.mark.parametrize("size", [7, LARGE])
+def test_weights_that_change_are_noticed(tmp_path: Path, base: Path, size: int) -> None:
+    """Also when neither size nor modification time tell, as after `cp --preserve`."""
+    weights = base / "model.safetensors"
+    weights.write_bytes(bytes(size))
+    made, facts = project(tmp_path, "base"), weights.stat()
+    before = find_base(made).record["sha256"]["model.safetensors"]
+    weights.write_bytes(b"x" * size)
+    os.utime(weights, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    after = find_base(made).record["sha256"]["model.safetensors"]
+    assert before != after == sha256_file(weights)
 
 
 def test_a_tokenizer_that_was_cut_short_is_named(tmp_path: Path, base: Path) -> None:

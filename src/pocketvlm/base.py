@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -9,13 +10,17 @@ from tokenizers import Tokenizer
 from pocketvlm.contract import END, IMAGE, Encode
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row, fingerprint, read_json, write_json
+from pocketvlm.workspace import Row, read_json, sha256_file, write_json
 
 RECORD = "base.json"
 """In state/ the base at its first load, beside the adapter the one it was trained on."""
 
 TOKENIZER_FILES = ("config.json", "generation_config.json", "tokenizer*.json")
 MODEL_FILES = (*TOKENIZER_FILES, "special_tokens_map.json", "*.safetensors", "*.index.json")
+
+LARGE = 2**24
+"""Bytes from which on a hash is remembered: reading so many takes longer than a tick of the file
+system's clock (4 ms), so that a file that changes after it was read has another time."""
 
 
 class BaseUnreachable(PocketError):
@@ -41,7 +46,7 @@ def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
     local = project.path(Path(base.model))
     if local.is_dir():
         found = sorted(path for pattern in MODEL_FILES for path in local.glob(pattern))
-        hashes = {path.name: fingerprint(path) for path in found}
+        hashes = {path.name: _sha256(path) for path in found}
         return Base(local, {"model": base.model, "revision": None, "sha256": hashes})
     wanted = {"model": base.model, "revision": base.revision}
     commit = _known_commit(project, wanted)
@@ -50,6 +55,22 @@ def find_base(project: Project, files: Sequence[str] = MODEL_FILES) -> Base:
     if commit is None:
         write_json(project.workspace.root / "state" / RECORD, record)
     return Base(folder, record)
+
+
+def _sha256(path: Path) -> str:
+    """Hash of a file, read once a process: every stage asks several times about a gigabyte.
+
+    The time of the last change (ctime) counts too: copying tools put the modification time back.
+    Nothing is kept for the next process, whose hash is the proof that the weights are the same."""
+    facts = path.stat()
+    if facts.st_size < LARGE:
+        return sha256_file(path)
+    return _remembered(path, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+@cache
+def _remembered(path: Path, *_: int) -> str:
+    return sha256_file(path)
 
 
 def _known_commit(project: Project, wanted: Row) -> str | None:

@@ -21,6 +21,7 @@ from pocketvlm.sections import (
     Prepare,
     Section,
     Task,
+    Track,
     Train,
     Validate,
 )
@@ -29,6 +30,14 @@ from pocketvlm.teachers import Label, Teacher
 
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What PyYAML raises: ValueError for a date such as 2020-99-99, RecursionError for deep nesting."""
+
+RENAMED = {
+    "teacher": "is a list: write `teachers:` with `- base_url: ...` below it",
+    "train.connector": "write `train.vision: connector`",
+    "train.batch": "write `train.effective_batch`, batch times accumulation",
+    "train.accumulation": "write `train.effective_batch`, batch times accumulation",
+}
+"""Keys of older versions, and how they are spelt today."""
 
 
 class Config(Section):
@@ -44,7 +53,8 @@ class Config(Section):
     ] = (Teacher(),)
     label: Annotated[Label, Field(description="Money and second opinions.")] = Label()
     prepare: Annotated[Prepare, Field(description="From answers to splits.")] = Prepare()
-    train: Annotated[Train, Field(description="LoRA on the text model.")] = Train()
+    train: Annotated[Train, Field(description="LoRA, as little of it as suffices.")] = Train()
+    track: Annotated[Track, Field(description="Where a training can be watched.")] = Track()
     convert: Annotated[Convert, Field(description="The files for the phone.")] = Convert()
     validate_: Annotated[Validate, Field(alias="validate", description="The verdict.")] = Validate()
     audit: Annotated[Audit, Field(description="What may differ between torch and llama.cpp.")] = (
@@ -154,8 +164,8 @@ def _teacher(data: dict[str, Any], override: str, place: list[str]) -> dict[str,
 
 def _explain(error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "file"
-    if key == "teacher":
-        return "teacher: is a list: write `teachers:` with `- base_url: ...` below it"
+    if key in RENAMED:
+        return f"{key}: {RENAMED[key]}"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; remove it or check its spelling (see `pocketvlm init`)"
     if error["loc"][0] == "task" and error["loc"][-1] == "[key]":

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -167,14 +167,20 @@ class Prepare(Section):
 
 
 class Train(Section):
-    """LoRA on the text model."""
+    """LoRA on the text model, and on more of the student where that does not suffice."""
 
+    vision: Literal["frozen", "connector", "lora"] = Field(
+        "frozen",
+        description="`connector`: adapt the connector too; `lora`: the vision tower as well,\n"
+        "which then looks at every picture in every epoch.",
+    )
+    cache: bool = Field(
+        True,
+        description="Let a tower that does not learn look once, and keep on the disk what it says.",
+    )
     rank: int = Field(16, ge=1, description="LoRA rank.")
     alpha: int = Field(32, ge=1, description="LoRA scale is alpha / rank.")
     dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout.")
-    connector: bool = Field(
-        False, description="Adapt the connector too, where the tower's features do not suffice."
-    )
     mirror: bool = Field(
         False, description="Show half of the pictures mirrored; not where left and right matter."
     )
@@ -182,13 +188,31 @@ class Train(Section):
         False,
         description="Show every label equally often, however many pictures of it there are.",
     )
-    batch: int = Field(4, ge=1, description="Pictures a forward pass.")
-    accumulation: int = Field(4, ge=1, description="Forward passes an optimiser step.")
+    effective_batch: int = Field(
+        16, ge=1, description="Pictures an optimiser step, over all forward passes and GPUs."
+    )
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="Pictures a forward pass: `auto` is as many as fit. Too many are halved, and\n"
+        "the step is taken all the same.",
+    )
     epochs: int = Field(3, ge=1, description="Passes over the training split.")
     learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate (AdamW, cosine).")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps with rising rate.")
     patience: int = Field(2, ge=1, description="Stop after so many epochs without a better val.")
-    seed: int = Field(0, description="Seed of adapter, dropout and order.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of adapter, dropout and order.")
+
+
+class Track(Section):
+    """Where a training can be watched."""
+
+    tensorboard: bool = Field(False, description="Write logs/tensorboard/.")
+    wandb: Literal["off", "online", "offline"] = Field(
+        "off",
+        description="Weights & Biases: `offline` writes logs/wandb/ for `wandb sync`; `online`\n"
+        "goes on offline where the server does not answer. The key is WANDB_API_KEY.",
+    )
+    project: str = Field("pocketvlm", min_length=1, description="The project's name there.")
 
 
 class Convert(Section):

@@ -44,7 +44,7 @@ def colour_project(root: Path, **sections: Any) -> Project:
         "device": {"side": 64},
         "base": {"model": "base"},
         "prepare": {"custom": "mine/labels.jsonl"},
-        "train": {"epochs": 12, "batch": 4, "accumulation": 1, "learning_rate": 5e-3},
+        "train": {"epochs": 12, "effective_batch": 4, "learning_rate": 5e-3},
     }
     return Project.of(parse_config(config | sections), root)
 
@@ -70,7 +70,7 @@ def test_two_other_labels_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_missed_gate_leaves_the_files(tmp_path: Path) -> None:
-    train = {"epochs": 1, "batch": 4, "accumulation": 1, "learning_rate": 1e-7}
+    train = {"epochs": 1, "effective_batch": 4, "learning_rate": 1e-7}
     project = colour_project(tmp_path, train=train)
     with pytest.raises(GateMissed, match=r"0\.85"):
         run(project)

@@ -1,5 +1,6 @@
-"""A real HTTP server on loopback that speaks as much of the Hub's API as reading and pushing a data
-set takes (https://huggingface.co/docs/hub/api), and remembers what it was asked."""
+"""A real HTTP server on loopback that speaks as much of the Hub's API as reading a data set, and
+pushing one or a model, takes (https://huggingface.co/docs/hub/api), and remembers what it was
+asked."""
 
 import base64
 import hashlib
@@ -18,14 +19,20 @@ TOKEN = "hf_right_token_of_the_test"
 
 @dataclass
 class Repo:
-    """A data set's repository."""
+    """A repository of a data set or a model."""
 
     files: dict[str, bytes] = field(default_factory=dict)
+    kind: str = "dataset"
     private: bool = False
     gated: bool = False
     card: dict[str, Any] | None = None
     commits: list[list[dict[str, Any]]] = field(default_factory=list)
     """The operations of each commit that was pushed."""
+
+    @property
+    def place(self) -> str:
+        """What stands before its id in an address."""
+        return "datasets/" if self.kind == "dataset" else ""
 
     @property
     def sha(self) -> str:
@@ -34,7 +41,7 @@ class Repo:
         return hashlib.sha1("\n".join(parts).encode()).hexdigest()
 
     def info(self, name: str) -> dict[str, Any]:
-        """What /api/datasets/<id> says."""
+        """What /api/datasets/<id> or /api/models/<id> says."""
         return {
             "id": name,
             "sha": self.sha,
@@ -141,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         """A repository that the caller may see (its files: that is not gated), or a refusal."""
         repo = self.hub.repos.get(name)
         known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if repo is None or (repo.private and not known):
+        other = repo and self.path.startswith("/api/") and f"/{repo.kind}s/" not in self.path
+        if repo is None or other or (repo.private and not known):
             return self._refusal("RepoNotFound", 404 if known else 401)
         if files and repo.gated and not known:
             return self._refusal("GatedRepo", 401)
@@ -195,14 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{asked['organization'] or 'me'}/{asked['name']}"
         exists = name in self.hub.repos
         private = asked.get("private") or asked.get("visibility") == "private"
-        self.hub.repos.setdefault(name, Repo(private=bool(private)))
-        url = f"{self.hub.url}/datasets/{name}"
+        repo = Repo(kind=asked.get("type") or "model", private=bool(private))
+        url = f"{self.hub.url}/{self.hub.repos.setdefault(name, repo).place}{name}"
         return lambda: self._json({"url": url, "name": name}, 409 if exists else 200)
 
     def preupload(self, name: str, revision: str) -> Callable[[], None]:
         files = []
         for file in json.loads(self.body)["files"]:
-            lfs = file["path"].endswith((".png", ".jpg", ".parquet"))
+            lfs = file["path"].endswith((".png", ".jpg", ".parquet", ".safetensors"))
             data = self.hub.repos[name].files.get(file["path"])
             there = None if data is None else hashlib.sha256(data).hexdigest() if lfs else oid(data)
             entry = {"path": file["path"], "shouldIgnore": False, "oid": there}
@@ -234,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
                 case "deletedFile":
                     del repo.files[value["path"]]
         repo.commits.append(operations)
-        url = f"{self.hub.url}/datasets/{name}/commit/{repo.sha}"
+        url = f"{self.hub.url}/{repo.place}{name}/commit/{repo.sha}"
         return lambda: self._json({"commitUrl": url, "commitOid": repo.sha, "success": True})
 
     def fine(self) -> Callable[[], None]:
@@ -242,16 +250,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 ID = r"([\w.-]+/[\w.-]+)"
+API = f"/api/(?:datasets|models)/{ID}"
 ROUTES: tuple[tuple[str, Callable[..., Callable[[], None]]], ...] = (
-    (f"GET /api/datasets/{ID}", _Handler.info),
-    (f"GET /api/datasets/{ID}/revision/([^/]+)", _Handler.info),
-    (f"GET /api/datasets/{ID}/tree/([^/]+)(/.*)?", _Handler.tree),
-    (f"POST /api/datasets/{ID}/paths-info/([^/]+)", _Handler.paths),
-    (f"(?:GET|HEAD) /datasets/{ID}/resolve/([^/]+)/(.+)", _Handler.file),
+    (f"GET {API}", _Handler.info),
+    (f"GET {API}/revision/([^/]+)", _Handler.info),
+    (f"GET {API}/tree/([^/]+)(/.*)?", _Handler.tree),
+    (f"POST {API}/paths-info/([^/]+)", _Handler.paths),
+    (f"(?:GET|HEAD) /(?:datasets/)?{ID}/resolve/([^/]+)/(.+)", _Handler.file),
     ("POST /api/repos/create", _Handler.create),
     ("POST /api/validate-yaml", _Handler.fine),
-    (f"POST /api/datasets/{ID}/preupload/([^/]+)", _Handler.preupload),
-    (f"POST /datasets/{ID}\\.git/info/lfs/objects/batch", _Handler.batch),
+    (f"POST {API}/preupload/([^/]+)", _Handler.preupload),
+    (f"POST /(?:datasets/)?{ID}\\.git/info/lfs/objects/batch", _Handler.batch),
     ("PUT /lfs/([0-9a-f]{64})", _Handler.store),
-    (f"POST /api/datasets/{ID}/commit/([^/]+)", _Handler.commit),
+    (f"POST {API}/commit/([^/]+)", _Handler.commit),
 )

@@ -1,4 +1,4 @@
-"""The commands that exchange data sets wait for nobody: two at work would undo each other."""
+"""The commands that exchange things wait for nobody: two at work would undo each other."""
 
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from pocketvlm.workspace import write_text
 from tests.test_cli import pocketvlm
 
 
-@pytest.mark.parametrize("command", [["export"], ["import"], ["push", "dataset"]])
+@pytest.mark.parametrize(
+    "command", [["export"], ["import"], ["push", "dataset"], ["push", "adapter"]]
+)
 def test_another_at_work_is_said(tmp_path: Path, command: list[str]) -> None:
     write_text(tmp_path / "pocketvlm.yaml", "")
     with one_at_a_time(Project.load(tmp_path / "pocketvlm.yaml")):

@@ -1,12 +1,7 @@
 """The data set goes to the Hub whole, once, and only if its licences let it."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import DatasetCard
@@ -19,61 +14,7 @@ from pocketvlm.workspace import write_rows
 
 from .conftest import SPLITS, lines
 from .hub import TOKEN, FakeHub, Repo
-
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from pocketvlm.config import parse_config
-from pocketvlm.errors import PocketError
-from pocketvlm.exchange import push_dataset
-from pocketvlm.project import Project
-project = Project.of(parse_config({"device": {"side": 64}}), Path(sys.argv[1]))
-for line in sys.stdin:
-    repo, private = json.loads(line)
-    try:
-        print(json.dumps(push_dataset(project, repo, private)), flush=True)
-    except PocketError as error:
-        print(json.dumps([type(error).__name__, str(error)]), flush=True)
-"""
-
-
-class Pusher:
-    """`push_dataset` in a process of its own: the Hub's address is read when libraries load."""
-
-    def __init__(self, hub: FakeHub, project: Project, token: str = TOKEN) -> None:
-        root = project.workspace.root
-        settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(root / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        self.errors = (root / "stderr").open("a")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(root)],
-            env=os.environ | settings | {"HF_TOKEN": token},
-            cwd=root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-
-    def __enter__(self) -> "Pusher":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self.errors.close()
-
-    def send(self, repo: str = "me/elements", private: bool = False) -> None:
-        """Begin to push."""
-        assert self.process.stdin
-        self.process.stdin.write(json.dumps([repo, private]) + "\n")
-        self.process.stdin.flush()
-
-    def push(self, repo: str = "me/elements", private: bool = False) -> Any:
-        """Figures, or kind and words of an error; None when the process ended."""
-        self.send(repo, private)
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else None
+from .pusher import Pusher
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def make_project(root: Path, base: Path, **train: object) -> Project:
         },
         "device": {"side": 64},
         "base": {"model": str(base)},
-        "train": {"batch": 4, "accumulation": 1, "learning_rate": 5e-3, **train},
+        "train": {"effective_batch": 4, "learning_rate": 5e-3, **train},
     }
     project = Project.of(parse_config(config), root)
     rng = np.random.default_rng(0)

@@ -8,9 +8,9 @@ import torch
 from pocketvlm.project import Project
 from pocketvlm.student import load_base
 from pocketvlm.student.data import IGNORED, Collator, Split
-from pocketvlm.student.features import Lessons
-from pocketvlm.student.inputs import embed, image_features, pixel_values
+from pocketvlm.student.inputs import embed, image_features, pixel_values, scaled
 from tests.student.conftest import REASON, make_project
+from tests.student.students import lessons_of
 
 
 def test_pixels_are_minus_one_to_one() -> None:
@@ -50,8 +50,8 @@ def test_loss_lies_on_answer_and_end_token_only(project: Project) -> None:
 def test_the_reason_never_reaches_the_student(project: Project) -> None:
     student = load_base(project)
     split = Split(project, "train")
-    lessons = Lessons(student, split, project.workspace.root / "kept", project.config.train)
-    batch = Collator(student)([lessons[at] for at in range(len(lessons))])
+    lessons = lessons_of(student, split, project.workspace.root / "kept")
+    batch = Collator(student)([lessons[at, 0] for at in range(len(lessons))])
     assert REASON in project.workspace.split("train").read_text()
     for ids, label in zip(batch["ids"].tolist(), split.labels, strict=True):
         text = student.tokenizer.decode(ids, skip_special_tokens=False)
@@ -72,7 +72,7 @@ def test_padding_changes_no_likelihood(tmp_path: Path, tiny_base: Path) -> None:
     with torch.no_grad():
         features = image_features(student.model, pixel_values([bitmap]))[0]
         batch = collator([(features, "sky"), (features, "grass")])
-        embeddings = embed(student.model, batch["ids"], batch["features"])
+        embeddings = embed(student.model, batch["ids"], batch["seen"])
         logits = student.model(inputs_embeds=embeddings, attention_mask=batch["mask"]).logits
     said = logits[0].log_softmax(-1)[-len(ids) - 2 : -1]
     together = sum(float(row[token]) for row, token in zip(said, [*ids, student.end], strict=True))
@@ -92,3 +92,14 @@ def test_answers_of_unequal_length_are_padded_on_the_left(project: Project) -> N
         [IGNORED, IGNORED, 5, student.end],
         [5, 6, 7, student.end],
     ]
+
+
+def test_a_batch_of_none_is_empty(project: Project) -> None:
+    assert Collator(load_base(project))([]) == {}
+
+
+def test_bitmaps_are_scaled_alike_one_by_one_and_in_a_batch() -> None:
+    bitmaps = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    together = scaled(torch.from_numpy(bitmaps))
+    assert torch.equal(together, pixel_values(list(bitmaps)))
+    assert torch.equal(together[1], pixel_values([bitmaps[1]])[0])

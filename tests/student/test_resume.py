@@ -15,8 +15,8 @@ from pocketvlm.base import find_base
 from pocketvlm.project import Project
 from pocketvlm.runtime import ask_layout
 from pocketvlm.student import train
+from pocketvlm.student.checkpoints import checkpoint_folder, discard
 from pocketvlm.student.history import Reporter
-from pocketvlm.student.train import _checkpoints, discard
 from pocketvlm.workspace import Row, read_json
 from tests.student.conftest import make_project
 
@@ -39,7 +39,7 @@ def test_killed_and_resumed(
         [sys.executable, "-c", CHILD, str(root), str(tiny_base)], cwd=Path(__file__).parents[2]
     )
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("*/checkpoint-*/trainer_state.json")):
+    while not list(checkpoints.glob("*/checkpoint-*/sealed.json")):
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_killed_and_resumed(
 def checkpoints(project: Project) -> Path:
     """Where an interrupted training of the project goes on."""
     base = find_base(project)
-    return _checkpoints(project, base.record, ask_layout(base.folder, project.contract))
+    return checkpoint_folder(project, base.record, ask_layout(base.folder, project.contract))
 
 
 def test_a_half_written_checkpoint_is_thrown_away(tmp_path: Path, tiny_base: Path) -> None:

@@ -13,7 +13,7 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import ask_layout
 from pocketvlm.student import load_adapter, load_merged, merge, train
 from pocketvlm.student.data import Split
-from pocketvlm.student.history import record, warnings
+from pocketvlm.student.history import record
 from pocketvlm.student.load import told_if_full
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import read_json, read_rows, write_json, write_rows
@@ -44,6 +44,7 @@ def test_writes_adapter_base_and_history(project: Project) -> None:
     train(project)
     adapter = project.workspace.adapter
     assert sorted(path.name for path in adapter.iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "base.json",
@@ -101,7 +102,7 @@ def test_nor_is_one_hidden_in_a_short_training(
 ) -> None:
     """After one step only val shows it; without val the second step does."""
     project = make_project(
-        tmp_path, tiny_base, epochs=epochs, batch=24, warmup=0, learning_rate=1e30
+        tmp_path, tiny_base, epochs=epochs, effective_batch=24, warmup=0, learning_rate=1e30
     )
     if epochs == 2:
         write_rows(project.workspace.split("val"), [])
@@ -110,7 +111,7 @@ def test_nor_is_one_hidden_in_a_short_training(
 
 
 def test_an_only_step_teaches(tmp_path: Path, tiny_base: Path) -> None:
-    project = make_project(tmp_path, tiny_base, epochs=1, batch=24)
+    project = make_project(tmp_path, tiny_base, epochs=1, effective_batch=24)
     train(project)
     history = read_json(project.workspace.adapter / "history.json")
     assert [row["rate"] for row in history["train"]] == [5e-3]
@@ -156,17 +157,11 @@ def test_labels_outside_the_task_are_refused(project: Project) -> None:
         train(project)
 
 
-def test_a_label_never_answered_is_a_warning() -> None:
-    best = {"answered": {"sky": 4, "grass": 0}}
-    assert "'grass' is never answered" in warnings(best, ["sky", "grass"])[0]
-    assert warnings(best, ["sky", "sky"]) == []
-
-
 def test_history_of_no_epoch_is_empty() -> None:
     class State:
         log_history: tuple[dict[str, float], ...] = ()
 
-    assert record(State(), ["sky"], [])["best"] is None
+    assert record(State(), ["sky"])["best"] is None
 
 
 @pytest.mark.parametrize(

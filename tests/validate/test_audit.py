@@ -214,12 +214,12 @@ def test_stock_metadata_is_named_on_the_file_that_has_it(project: Project) -> No
 
 
 @pytest.mark.parametrize(
-    ("connector", "level"), [(False, "first-token logits"), (True, "image embeddings")]
+    ("vision", "level"), [("frozen", "first-token logits"), ("connector", "image embeddings")]
 )
 def test_files_older_than_the_adapter_are_named(
-    project: Project, tmp_path: Path, connector: bool, level: str
+    project: Project, tmp_path: Path, vision: str, level: str
 ) -> None:
-    learning = {"epochs": 2, "learning_rate": 1e-2, "seed": 5, "connector": connector}
+    learning = {"epochs": 2, "learning_rate": 1e-2, "seed": 5, "vision": vision}
     later = copied(project, tmp_path / "later", train=learning)
     train(later)
     assert named(audit(later, 3)) == level
@@ -231,7 +231,7 @@ def test_files_older_than_the_adapter_are_named(
 def test_near_ties_are_listed_and_not_counted(project: Project, tmp_path: Path) -> None:
     """Files of another training answer otherwise; where they say what torch holds second best, a
     wide margin makes it a near-tie, and only there."""
-    learning = {"epochs": 4, "learning_rate": 3e-2, "seed": 7}
+    learning = {"epochs": 4, "learning_rate": 3e-2, "seed": 1}
     wide = {"near_tie": 1e9, "text": 1e9, "tower": 1e9}
     later = copied(project, tmp_path / "later", train=learning, audit=wide)
     train(later)

@@ -1,4 +1,4 @@
-"""Commands that take data sets to other tools and back."""
+"""Commands that take data sets and models to other tools, and data sets back."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class What(StrEnum):
     """What can be pushed."""
 
     DATASET = "dataset"
+    ADAPTER = "adapter"
+    MERGED = "merged"
 
 
 @app.command()
@@ -63,19 +65,23 @@ def import_(
 
 @app.command()
 def push(
-    what: Annotated[What, typer.Argument(help="dataset")],
+    what: Annotated[What, typer.Argument(help="The pictures, the adapter or the merged model.")],
     repository: Annotated[str, typer.Argument(help="user/name on the Hugging Face Hub.")],
     config: ConfigPath = DEFAULT_CONFIG,
     set_: Overrides = None,
     private: Annotated[bool, typer.Option("--private", help="Only for you.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload the dataset with its card; the token is HF_TOKEN."""
-    from pocketvlm.exchange import push_dataset
+    """Upload dataset or model with its card; the token is HF_TOKEN."""
+    from pocketvlm.exchange import push_dataset, push_model
     from pocketvlm.pipeline.run import one_at_a_time
 
-    assert what is What.DATASET
     project = load(config, set_)
     with one_at_a_time(project):
-        figures = push_dataset(project, repository, private)
+        if what is What.DATASET:
+            figures = push_dataset(project, repository, private)
+        elif what is What.ADAPTER:
+            figures = push_model(project, "adapter", repository, private)
+        else:
+            figures = push_model(project, "merged", repository, private)
     show(figures, as_json)

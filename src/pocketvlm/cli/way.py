@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,14 @@ from pocketvlm.cli.options import (
 )
 from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.progress import say
+
+TRAIN = next(stage for stage in STAGES if stage.name == "train")
+PLAIN = ("prepare", "merge", "convert", "validate")
+"""Stages whose commands have no options of their own."""
+
+Processes = Annotated[
+    int, typer.Option("--nproc", min=1, help="Processes that train together, one a GPU.")
+]
 
 
 @app.command()
@@ -62,6 +71,7 @@ def run(
         str | None,
         typer.Option(metavar="SIDE,SIDE", help="Compare sides of bitmap and tower, below sizes/."),
     ] = None,
+    nproc: Processes = 1,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +94,7 @@ def run(
         return check_sizes(compared)
 
     with figures_of_a_missed_gate(as_json):
-        figures = run_stages(load(config, set_, yes), first, last, force)
+        figures = run_stages(load(config, set_, yes), first, last, force, nproc)
     if as_json:
         show(figures, as_json)
 
@@ -125,5 +135,20 @@ def _command(stage: Stage) -> Callable[..., None]:
     return command
 
 
-for _stage in STAGES[2:-1]:  # collect, label and bundle have options of their own
+@app.command(help=TRAIN.help)
+def train(
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    nproc: Processes = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The stage, in one process or several; `torchrun -m pocketvlm train` starts them itself."""
+    from pocketvlm.pipeline import alone
+
+    figures = alone(load(config, set_), TRAIN, nproc)
+    if not int(os.environ.get("RANK", 0)):
+        show(figures, as_json)
+
+
+for _stage in (one for one in STAGES if one.name in PLAIN):
     app.command(_stage.name, help=_stage.help)(_command(_stage))

@@ -78,13 +78,12 @@ def demo_config(url: str, seed: int) -> Config:
         "collect": {"folder": "pictures", "licence": "Apache-2.0 (drawn by pocketvlm)"},
         "teachers": [{"base_url": url, "model": MODEL, "max_side": 256, "concurrency": 4}],
         "train": {
-            "connector": True,  # a tower this small does not suffice as it is
+            "vision": "connector",  # a tower this small does not suffice as it is
             "mirror": True,  # nothing in nature depends on left and right
             "dropout": 0.0,  # mirrored pictures do its work, and cost no time
             "epochs": 10,
             "learning_rate": 2e-3,
-            "batch": 16,
-            "accumulation": 1,
+            "effective_batch": 16,
             "patience": 10,
             "seed": seed,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ ADDING = ("collect", "label")
 
 
 def run(
-    project: Project, first: str | None = None, last: str | None = None, force: bool = False
+    project: Project,
+    first: str | None = None,
+    last: str | None = None,
+    force: bool = False,
+    processes: int = 1,
 ) -> Row:
     """Run the stages from `first` to `last`; the figures of each, by name.
 
@@ -42,7 +47,7 @@ def run(
             figures[stage.name] = manifest["figures"]
         else:
             say(f"{stage.name}: {reason}")
-            figures[stage.name] = execute(project, stage)
+            figures[stage.name] = execute(project, stage, work_of(stage, processes))
     return figures
 
 
@@ -93,10 +98,27 @@ def check_makers(project: Project, stage: Stage) -> None:
             )
 
 
-def alone(project: Project, stage: Stage) -> Row:
-    """Run one stage by itself, whether or not it is up to date."""
+def alone(project: Project, stage: Stage, processes: int = 1) -> Row:
+    """Run one stage by itself, whether or not it is up to date.
+
+    Under torch's launcher every process comes here; the first one keeps lock and manifest."""
+    if int(os.environ.get("RANK", 0)):
+        return stage.run(project)
     check_makers(project, stage)
-    return execute(project, stage)
+    return execute(project, stage, work_of(stage, processes))
+
+
+def work_of(stage: Stage, processes: int) -> Callable[[Project], Row]:
+    """A stage's work; training can be shared by several processes."""
+    if stage.name != "train" or processes == 1:
+        return stage.run
+
+    def together(project: Project) -> Row:
+        from pocketvlm.student import launch
+
+        return launch(project, processes)
+
+    return together
 
 
 def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | None = None) -> Row:

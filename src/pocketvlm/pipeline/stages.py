@@ -46,7 +46,9 @@ class Stage:
             state["custom pictures"] = _custom_pictures(custom)
         local = project.path(Path(project.config.base.model))
         if self.name == "train" and local.is_dir():
-            state["the base's files"] = fingerprint(local)
+            from pocketvlm.base import find_base
+
+            state["the base's files"] = find_base(project).record["sha256"]
         if self.name in ("train", "validate"):
             state["dataset/images"] = names_and_sizes(root / "dataset" / "images")
         if self.name in ("validate", "bundle"):
@@ -133,8 +135,9 @@ HOW: dict[str, Any] = {
         }
     },
     "label": {"budget_usd"},
+    "train": {"batch_size", "cache"},
 }
-"""Settings that change how a teacher is asked, not what it answers."""
+"""Settings that change how the work is done, not what comes out."""
 
 ROOMS = {
     "collect": "collect",

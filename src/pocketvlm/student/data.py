@@ -1,7 +1,8 @@
-"""The splits as the dataset holds them, and answers as the trainer takes them."""
+"""The splits as the dataset holds them, and batches as the trainer takes them."""
 
 from collections import Counter
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 import torch
@@ -23,30 +24,30 @@ class Split:
 
     def __init__(self, project: Project, name: str) -> None:
         self.name = name
-        folder = project.workspace.dataset
-        lines = list(read_split(project, name))
-        self.rows = [(folder / line.image, line.label) for line in lines]
+        self.folder = project.workspace.dataset
+        self.side = project.contract.side
         least = project.config.prepare.min_confidence
-        self.confident = [line.confidence is None or line.confidence >= least for line in lines]
-        unknown = Counter(label for _, label in self.rows if label not in project.contract.labels)
-        if unknown:
+        self.images, self.labels, self.confident = list[str](), list[str](), list[bool]()
+        for line in read_split(project, name):
+            self.images.append(line.image)
+            self.labels.append(intern(line.label))
+            self.confident.append(line.confidence is None or line.confidence >= least)
+        counts = Counter(self.labels)
+        if unknown := {n: counts[n] for n in counts if n not in project.contract.labels}:
             raise PocketError(
                 f"{project.workspace.split(name)} holds labels outside task.labels: "
-                f"{dict(unknown)}; correct them or run `pocketvlm prepare` again"
+                f"{unknown}; correct them or run `pocketvlm prepare` again"
             )
-        self.side = project.contract.side
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels)
 
     def __getitem__(self, at: int) -> tuple[Bitmap, str]:
-        path, label = self.rows[at]
-        return read_bitmap(path, self.side), label
+        return read_bitmap(self.path(at), self.side), self.labels[at]
 
-    @property
-    def labels(self) -> list[str]:
-        """The label of every picture."""
-        return [label for _, label in self.rows]
+    def path(self, at: int) -> Path:
+        """The file of one picture."""
+        return self.folder / self.images[at]
 
 
 def read_bitmap(path: Path, side: int) -> Bitmap:
@@ -55,7 +56,7 @@ def read_bitmap(path: Path, side: int) -> Bitmap:
         with Image.open(path) as picture:
             bitmap = np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise PocketError(f"{path} cannot be read ({error}): run `pocketvlm prepare`") from None
+        raise unreadable(path, error) from None
     if bitmap.shape != (side, side, 3):
         raise PocketError(
             f"{path} is {bitmap.shape[1]}x{bitmap.shape[0]}, the device's bitmap is {side}x{side}: "
@@ -64,9 +65,14 @@ def read_bitmap(path: Path, side: int) -> Bitmap:
     return bitmap
 
 
+def unreadable(path: Path, error: OSError) -> PocketError:
+    """What is said of a bitmap that is missing or damaged."""
+    return PocketError(f"{path} cannot be read ({error}): run `pocketvlm prepare`")
+
+
 class Collator:
-    """Features and answers to one left-padded batch: every answer lies in the tail, so that
-    logits are computed for the tail alone."""
+    """What is seen and the answers to one left-padded batch: every answer lies in the tail, so
+    that logits are computed for the tail alone."""
 
     def __init__(self, student: Student) -> None:
         self.prompt = student.prompt
@@ -75,7 +81,10 @@ class Collator:
         self.tail = max(len(ids) for ids in self.answers.values())
 
     def __call__(self, examples: list[tuple[Tensor, str]]) -> dict[str, Tensor]:
-        """`features` (n, tokens, hidden), `ids` and `mask` (n, length), `labels` (n, tail)."""
+        """`seen` (n, ...), `ids` and `mask` (n, length), `labels` (n, tail); nothing of none: the
+        last batch of an epoch may be too small for every process."""
+        if not examples:
+            return {}
         answers = [self.answers[label] for _, label in examples]
         longest = max(map(len, answers))
         ids, mask, labels = [], [], []
@@ -85,7 +94,7 @@ class Collator:
             mask.append([0] * short + [1] * (len(self.prompt) + len(answer)))
             labels.append([IGNORED] * (self.tail - len(answer)) + answer)
         return {
-            "features": torch.stack([features for features, _ in examples]),
+            "seen": torch.stack([seen for seen, _ in examples]),
             "ids": torch.tensor(ids),
             "mask": torch.tensor(mask),
             "labels": torch.tensor(labels)[:, self.tail - longest :],

@@ -1,24 +1,30 @@
 """What happened during training: told while it runs, kept as JSON and as a plot."""
 
-import math
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from pocketvlm.errors import PocketError
 from pocketvlm.progress import progress_bar, say
+from pocketvlm.project import Project
+from pocketvlm.student.health import after_epoch, check_finite, rising
 from pocketvlm.workspace import Row
+
+EARLY = 30
+"""Steps before which a healthy training may still answer one-sidedly."""
 
 
 class Reporter(TrainerCallback):
-    """A bar over the optimiser steps, a line an epoch, and a stop when the loss is not finite."""
+    """A bar over the optimiser steps, a line an epoch, warnings as soon as they show, and a stop
+    when the loss is not finite."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = labels
+    def __init__(self, project: Project, train: Sequence[str], val: Sequence[str]) -> None:
+        self.project, self.train, self.val = project, train, val
+        """`train` and `val` are the labels of both splits."""
+        self.rises: str | None = None
+        """What was said of a rising loss, once."""
         self.progress: Progress = progress_bar()
         self.task: TaskID | None = None
         self.asked = 0
@@ -51,8 +57,13 @@ class Reporter(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is None or self.task is None:
             return
-        _check_finite(loss, state)
+        check_finite(loss, state.global_step)
         self.progress.update(self.task, note=f"loss {loss:.3f}")
+        if self.rises is None:
+            losses = [row["loss"] for row in state.log_history if "loss" in row]
+            self.rises = rising(self.project, losses)
+            if self.rises:
+                say(f"WARNING: {self.rises}")
 
     def on_prediction_step(
         self,
@@ -78,23 +89,27 @@ class Reporter(TrainerCallback):
         """One line an epoch; PocketError when the loss is not finite."""
         self.asked = 0
         if metrics:
-            _check_finite(metrics["eval_loss"], state)
+            check_finite(metrics["eval_loss"], state.global_step)
             say(
                 f"  epoch {state.epoch or 0:.0f}: val accuracy {metrics['eval_accuracy']:.3f}, "
                 f"val loss {metrics['eval_loss']:.3f}"
             )
+            if state.global_step >= EARLY:
+                for warning in self.warnings(epoch_row(metrics, self.project.contract.labels)):
+                    say(f"WARNING: {warning}")
+
+    def remaining(self, best: Row | None) -> list[str]:
+        """What still holds of the best epoch, and of the loss."""
+        return (self.warnings(best) if best else []) + ([self.rises] if self.rises else [])
+
+    def warnings(self, epoch: Row) -> list[str]:
+        """What the answers after one epoch say against the training."""
+        right = round(epoch["accuracy"] * len(self.val))
+        return after_epoch(self.project, right, epoch["answered"], self.val, self.train)
 
 
-def _check_finite(loss: float, state: TrainerState) -> None:
-    if not math.isfinite(loss):
-        raise PocketError(
-            f"the loss became {loss} at step {state.global_step}: lower train.learning_rate "
-            "(half of it is a good try) and train again"
-        )
-
-
-def record(state: TrainerState, labels: Sequence[str], val_labels: Sequence[str]) -> Row:
-    """The Trainer's log as `train` and `val` rows, the best epoch, and warnings for people."""
+def record(state: TrainerState, labels: Sequence[str]) -> Row:
+    """The Trainer's log as `train` and `val` rows, and the best epoch."""
     steps = [
         {
             "step": row["step"],
@@ -106,36 +121,29 @@ def record(state: TrainerState, labels: Sequence[str], val_labels: Sequence[str]
         if "loss" in row
     ]
     epochs = [
-        {
-            "step": row["step"],
-            "epoch": row["epoch"],
-            "loss": row["eval_loss"],
-            "accuracy": row["eval_accuracy"],
-            "accuracy_confident": row.get("eval_accuracy_confident"),
-            "answered": {label: row[f"eval_answered_{label}"] for label in labels},
-        }
+        {"step": row["step"], "epoch": row["epoch"], **epoch_row(row, labels)}
         for row in state.log_history
         if "eval_accuracy" in row
     ]
-    best = max(epochs, key=lambda row: row["accuracy"], default=None)
-    return {"train": steps, "val": epochs, "best": best, "warnings": warnings(best, val_labels)}
+    best = max(epochs, key=lambda row: float(row["accuracy"]), default=None)
+    return {"train": steps, "val": epochs, "best": best}
 
 
-def warnings(best: Row | None, val_labels: Sequence[str]) -> list[str]:
-    """Labels that val holds and the student never answers."""
-    if best is None:
-        return []
-    silent = [label for label, count in best["answered"].items() if not count]
-    return [
-        f"'{label}' is never answered, though val holds {val_labels.count(label)} of it: collect "
-        "more pictures of it or train longer"
-        for label in silent
-        if label in val_labels
-    ]
+def epoch_row(metrics: Mapping[str, float], labels: Sequence[str]) -> Row:
+    """One epoch's figures on val, by readable names."""
+    return {
+        "loss": metrics["eval_loss"],
+        "accuracy": metrics["eval_accuracy"],
+        "accuracy_confident": metrics.get("eval_accuracy_confident"),
+        "answered": {label: metrics[f"eval_answered_{label}"] for label in labels},
+        "recall": {label: metrics.get(f"eval_recall_{label}") for label in labels},
+    }
 
 
 def plot(record: Row, path: Path) -> None:
     """Loss a step and accuracy an epoch, as a picture."""
+    from matplotlib.figure import Figure  # a third of a second before the first step otherwise
+
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([row["epoch"] for row in record["train"]], [row["loss"] for row in record["train"]])

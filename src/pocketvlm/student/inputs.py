@@ -13,8 +13,12 @@ from pocketvlm.pictures import Bitmap
 def pixel_values(bitmaps: Sequence[Bitmap]) -> Tensor:
     """Bitmaps (n, side, side, 3) to float32 (n, 3, side, side) in -1..1: mean and standard
     deviation are 0.5 (SmolVLM's preprocessor_config.json), applied as mtmd applies them."""
-    pixels = torch.from_numpy(np.stack(bitmaps)).permute(0, 3, 1, 2).contiguous()
-    return pixels.float().div_(255).sub_(0.5).div_(0.5)
+    return scaled(torch.from_numpy(np.stack(bitmaps)))
+
+
+def scaled(bitmaps: Tensor) -> Tensor:
+    """The same of a uint8 tensor (n, side, side, 3), on the device it lies on."""
+    return bitmaps.permute(0, 3, 1, 2).contiguous().float().div_(255).sub_(0.5).div_(0.5)
 
 
 def image_features(model: SmolVLMForConditionalGeneration, pixels: Tensor) -> Tensor:

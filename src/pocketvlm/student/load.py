@@ -20,6 +20,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.layout import Layout
 from pocketvlm.project import CONTRACT, Project
 from pocketvlm.runtime import ask_layout
+from pocketvlm.student.precision import device
 from pocketvlm.student.student import Student
 from pocketvlm.workspace import read_json, read_record
 
@@ -28,6 +29,9 @@ logging.disable_progress_bar()
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 ARCHITECTURES = ("idefics3", "smolvlm")
+
+FULL = ("No space left", "inline_container", "iostream error")
+"""What safetensors' and torch's writers say of a full disk."""
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> SmolVLMForConditionalGeneration:
@@ -44,24 +48,6 @@ def load_model(folder: Path, dtype: torch.dtype) -> SmolVLMForConditionalGenerat
     except (OSError, ValueError, SafetensorError) as error:
         raise PocketError(f"{folder} does not load as a SmolVLM: {error}") from None
     return model.to(device()).eval()
-
-
-def device() -> torch.device:
-    """The first GPU, Apple's, or the processor."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def training_dtype() -> torch.dtype:
-    """bfloat16 where the hardware multiplies whole tiles of it, else float32: on a processor that
-    has bfloat16 vectors but no AMX tiles, oneDNN's bfloat16 takes 1.6 to 1.9 times as long."""
-    where = device().type
-    if where == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if where == "cpu" and torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16
-    return torch.float32
 
 
 def load_base(project: Project, dtype: torch.dtype = torch.float32) -> Student:
@@ -109,7 +95,7 @@ def told_if_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError) as error:
-        if not any(sign in str(error) for sign in ("No space left", "inline_container")):
+        if not any(sign in str(error) for sign in FULL):
             raise
         raise PocketError(f"{folder} cannot be written, the disk is full: make room") from None
 

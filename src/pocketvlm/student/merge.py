@@ -7,13 +7,14 @@ from transformers import GenerationConfig, SmolVLMForConditionalGeneration
 
 from pocketvlm.base import find_base
 from pocketvlm.errors import PocketError
+from pocketvlm.model_card import model_card
 from pocketvlm.pictures import Bitmap
 from pocketvlm.progress import bar, say
 from pocketvlm.project import Project
 from pocketvlm.student.data import Split
 from pocketvlm.student.load import attach, check_adapter, load_base, told_if_full
 from pocketvlm.student.student import Student
-from pocketvlm.workspace import Row, atomic_folder
+from pocketvlm.workspace import Row, atomic_folder, write_text
 
 TOKENIZER_COPIES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 SAMPLE = 8
@@ -72,6 +73,7 @@ def save(project: Project, student: Student) -> None:
             if (base / name).is_file():
                 shutil.copyfile(base / name, folder / name)
         project.record_contract(folder, student.layout)
+        write_text(folder / "README.md", model_card(project, "merged", folder))
 
 
 def _sample(project: Project) -> list[Bitmap]:

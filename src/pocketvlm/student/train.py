@@ -1,271 +1,275 @@
-"""LoRA on the text model, through transformers' Trainer: resumable, best epoch kept."""
+"""The stage: LoRA through transformers' Trainer, resumable at any step, the best epoch kept."""
 
-import math
-import shutil
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import Tensor, nn
-from torch.nn import functional
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
-from pocketvlm.base import RECORD, find_base, load_tokenizer
+from pocketvlm.base import RECORD, Base, find_base, load_tokenizer
 from pocketvlm.errors import PocketError
 from pocketvlm.layout import Layout
+from pocketvlm.model_card import model_card
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.runtime import ask_layout
 from pocketvlm.sections import Train
 from pocketvlm.student import history
-from pocketvlm.student.balance import Balanced
-from pocketvlm.student.data import IGNORED, Collator, Split
-from pocketvlm.student.features import Lessons
-from pocketvlm.student.inputs import embed
-from pocketvlm.student.load import load_model, told_if_full, training_dtype
-from pocketvlm.student.student import BATCH, Student
-from pocketvlm.workspace import (
-    Row,
-    atomic_folder,
-    fingerprint,
-    names_and_sizes,
-    read_json,
-    sha256_json,
-    write_json,
+from pocketvlm.student.checkpoints import (
+    Keeper,
+    checkpoint_folder,
+    discard,
+    last_epoch,
+    last_whole,
+    remove_unsealed,
 )
+from pocketvlm.student.data import Split
+from pocketvlm.student.features import Lessons, kind_of
+from pocketvlm.student.fit import Fit
+from pocketvlm.student.health import check_splits
+from pocketvlm.student.load import load_model, told_if_full
+from pocketvlm.student.precision import device, precision
+from pocketvlm.student.ranks import Ranks, quiet_unless_first
+from pocketvlm.student.student import Student
+from pocketvlm.student.tracking import Mistake, Tracking
+from pocketvlm.student.trainer import StudentTrainer
+from pocketvlm.workspace import Row, atomic_folder, named_if_full, write_json, write_text
 
 TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
 
 CONNECTOR = r".*connector\.modality_projection\.proj"
+TOWER = r".*vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+
+ADAPTED = {
+    "frozen": TEXT_MODEL,
+    "connector": f"{TEXT_MODEL}|{CONNECTOR}",
+    "lora": f"{TEXT_MODEL}|{CONNECTOR}|{TOWER}",
+}
+"""What learns, by `train.vision`."""
+
+SEEN = {
+    "pixels": "The tower looks at every picture in every epoch.",
+    "states": "What the tower says is kept, the connector learns.",
+    "features": "What tower and connector say is kept.",
+}
+
+POINTS = 500
+"""Points of the loss curve, at most about; a note a step would grow with the data."""
 
 
 def lora(config: Train) -> LoraConfig:
-    """LoRA on q, k, v, o, gate, up and down of the text model only; the connector on demand."""
+    """LoRA on q, k, v, o, gate, up and down of the text model; connector and tower on demand."""
     return LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=f"{TEXT_MODEL}|{CONNECTOR}" if config.connector else TEXT_MODEL,
+        target_modules=ADAPTED[config.vision],
     )
 
 
-class StudentTrainer(Trainer):
-    """Loss on the answer and its end token; after each epoch the student is asked about val."""
+@dataclass(frozen=True)
+class Plan:
+    """What a training depends on, found before anything is computed."""
 
-    loss_is_scaled_for_ga = False
+    project: Project
+    base: Base
+    layout: Layout
+    shown: Split
+    val: Split
+    checkpoints: Path
+    ranks: Ranks
+    keeper: Keeper
 
-    def __init__(
-        self, student: Student, confident: list[bool], balanced: bool, **arguments: Any
-    ) -> None:
-        self.balanced = balanced
-        super().__init__(**arguments)
-        self.student = student
-        self.confident = confident
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """With `train.balanced` every label equally often."""
-        if not self.balanced:
-            return super()._get_train_sampler(train_dataset)
-        return Balanced(self.train_dataset.labels, self.args.seed)
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Mean cross entropy of the tail."""
-        return self.tail_loss(model, inputs, self.connected(self.train_dataset, inputs))
-
-    def connected(self, lessons: Lessons, inputs: dict[str, Tensor]) -> Tensor:
-        """The connector's features (n, tile tokens, hidden) of a batch."""
-        features = inputs["features"]
-        return features if lessons.connected else self.student.model.model.connector(features)
-
-    def tail_loss(self, model: nn.Module, inputs: dict[str, Tensor], features: Tensor) -> Tensor:
-        """Logits are computed where an answer is, and nowhere else."""
-        labels = inputs["labels"]
-        logits = model(
-            inputs_embeds=embed(self.student.model, inputs["ids"], features),
-            attention_mask=inputs["mask"],
-            logits_to_keep=labels.shape[1] + 1,
-            use_cache=False,
-        ).logits[:, :-1]
-        return functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
-        )
-
-    @torch.no_grad()
-    def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """Loss and accuracy of greedy answers on val, and how often each label is answered."""
-        self.model.eval()
-        lessons: Lessons = self.eval_dataset
-        loss, answers = 0.0, list[str]()
-        self.callback_handler.eval_dataloader = self.get_eval_dataloader()
-        for batch in self.callback_handler.eval_dataloader:
-            inputs = self._prepare_inputs(batch)
-            features = self.connected(lessons, inputs)
-            loss += float(self.tail_loss(self.model, inputs, features)) * len(features)
-            answers += self.student.answer(features)
-            self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        right = [a.strip() == label for a, label in zip(answers, lessons.labels, strict=True)]
-        metrics = {"eval_loss": loss / len(right), "eval_accuracy": sum(right) / len(right)}
-        if any(self.confident):
-            kept = [r for r, confident in zip(right, self.confident, strict=True) if confident]
-            metrics["eval_accuracy_confident"] = sum(kept) / len(kept)
-        counts = Counter(answer.strip() for answer in answers)
-        metrics |= {
-            f"eval_answered_{label}": counts[label] for label in self.student.contract.labels
-        }
-        self.log(metrics)
-        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+    @classmethod
+    def of(cls, project: Project) -> "Plan":
+        """PocketError or ConfigError when something is missing or does not fit together."""
+        project.check_contract(project.workspace.dataset)
+        shown, val = Split(project, "train"), Split(project, "val")
+        if not len(shown):
+            raise PocketError(
+                "the training split is empty: collect more pictures, or lower "
+                "prepare.min_confidence"
+            )
+        if not len(val):
+            say("The val split is empty: the last epoch is kept, and nothing stops training early.")
+        base = find_base(project)
+        layout = ask_layout(base.folder, project.contract)
+        checkpoints = checkpoint_folder(project, base.record, layout)
+        ranks = Ranks.here()
+        return cls(project, base, layout, shown, val, checkpoints, ranks, Keeper(ranks))
 
 
 def train(project: Project) -> Row:
-    """Train the adapter; writes adapter/ with weights, base, history and its plot."""
-    project.check_contract(project.workspace.dataset)
-    config = project.config.train
-    shown, val = Split(project, "train"), Split(project, "val")
-    if not len(shown):
-        raise PocketError(
-            "the training split is empty: collect more pictures, or lower prepare.min_confidence"
-        )
-    if not len(val):
-        say("The val split is empty: the last epoch is kept, and nothing stops training early.")
-    origin = find_base(project)
-    torch.manual_seed(config.seed)
-    tokenizer = load_tokenizer(origin.folder)
-    model = get_peft_model(load_model(origin.folder, training_dtype()), lora(config))
-    layout = ask_layout(origin.folder, project.contract)
-    student = Student(model.base_model.model, tokenizer, project.contract, layout)
-    checkpoints = _checkpoints(project, origin.record, layout)
-    reporter = history.Reporter(project.contract.labels)
-    trainer = StudentTrainer(
-        student,
-        val.confident,
-        config.balanced,
-        model=model,
-        args=arguments(config, checkpoints, len(shown), validated=len(val) > 0),
-        train_dataset=Lessons(student, shown, checkpoints, config),
-        eval_dataset=Lessons(student, val, checkpoints, config) if len(val) else None,
-        data_collator=Collator(student),
-        callbacks=[reporter],
-    )
-    trainer.remove_callback(PrinterCallback)
-    if len(val):
-        trainer.add_callback(EarlyStoppingCallback(config.patience))
-    result = _train(trainer, reporter, checkpoints)
-    record = history.record(trainer.state, project.contract.labels, val.labels)
-    record["seconds"] = round(result.metrics["train_runtime"], 1)
-    for warning in record["warnings"]:
+    """Train the adapter; writes adapter/ with weights, base, history, its plot and a model card.
+
+    In one process of several, which share the work; the first one writes."""
+    quiet_unless_first(Ranks.here())
+    plan = Plan.of(project)
+    with plan.ranks.all_alive(), plan.keeper.listening():
+        return _train(plan)
+
+
+def _train(plan: Plan) -> Row:
+    warnings = check_splits(plan.project) if plan.ranks.first else []
+    for warning in warnings:
         say(f"WARNING: {warning}")
-    _save(model, project, origin.record, layout, record)
-    discard(checkpoints)
-    return _figures(model, record, len(shown), len(val))
-
-
-def _train(trainer: Trainer, reporter: history.Reporter, checkpoints: Path) -> TrainOutput:
-    """Train from the last checkpoint; one that a kill left half written is thrown away: its
-    state is written last."""
-    for folder in checkpoints.glob("checkpoint-*"):
-        try:
-            read_json(folder / "trainer_state.json")
-        except PocketError:
+    with watchers(plan) as (reporter, tracking):
+        trainer = make_trainer(plan, reporter, tracking)
+        result = run(trainer, plan)
+    record = history.record(trainer.state, plan.project.contract.labels)
+    record["seconds"] = round(result.metrics["train_runtime"], 1)
+    record["warnings"] = warnings + reporter.remaining(record["best"])
+    if plan.ranks.first:
+        _save(trainer.model, plan, record)
+        for folder in plan.checkpoints.parent.glob("*"):
             discard(folder)
-    before = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    if before:
-        say(f"Going on from {Path(before).name} of an interrupted training.")
+    plan.ranks.wait()
+    return _figures(trainer.model, plan, record)
+
+
+@contextmanager
+def watchers(plan: Plan) -> Iterator[tuple[history.Reporter, Tracking | None]]:
+    """Who is told of the training: people, and what `track` names; closed however it ends."""
+    track = plan.project.config.track
+    wanted = plan.ranks.first and (track.tensorboard or track.wandb != "off")
+    tracking = Tracking(plan.project, plan.checkpoints) if wanted else None
+    reporter = history.Reporter(plan.project, plan.shown.labels, plan.val.labels)
     try:
-        with told_if_full(checkpoints):
-            return trainer.train(resume_from_checkpoint=before)
+        yield reporter, tracking
     finally:
         reporter.progress.stop()
+        if tracking:
+            tracking.close()
+
+
+def make_trainer(
+    plan: Plan, reporter: history.Reporter, tracking: Tracking | None
+) -> StudentTrainer:
+    """The student with its adapter, its lessons and the Trainer round them."""
+
+    def found(mistakes: list[tuple[int, str]]) -> None:
+        if tracking:
+            tracking.mistakes = [
+                Mistake(plan.val.path(at), plan.val.labels[at], answer) for at, answer in mistakes
+            ]
+
+    project, config, ranks = plan.project, plan.project.config.train, plan.ranks
+    args = arguments(config, plan.checkpoints, len(plan.shown), validated=len(plan.val) > 0)
+    torch.manual_seed(config.seed)
+    model = get_peft_model(load_model(plan.base.folder, precision().dtype), lora(config))
+    student = Student(
+        model.base_model.model, load_tokenizer(plan.base.folder), project.contract, plan.layout
+    )
+    say(_told(config, ranks))
+    features = project.workspace.root / "state" / "features"
+    trainer = StudentTrainer(
+        student,
+        config,
+        plan.val.confident,
+        ranks,
+        plan.keeper,
+        Fit(config, ranks, model.parameters(), plan.checkpoints),
+        found,
+        model=model,
+        args=args,
+        train_dataset=Lessons(student, plan.shown, features, config, ranks),
+        eval_dataset=Lessons(student, plan.val, features, config, ranks) if plan.val else None,
+        callbacks=[reporter, tracking] if tracking else [reporter],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if plan.val:
+        trainer.add_callback(EarlyStoppingCallback(config.patience))
+    return trainer
+
+
+def _told(config: Train, ranks: Ranks) -> str:
+    """Where and how it trains, for people."""
+    numbers, kind = precision(), kind_of(config)
+    many = f"{ranks.processes} processes on " if ranks.processes > 1 else ""
+    idle = torch.cuda.device_count() - ranks.processes
+    more = (
+        f" {idle} more GPUs would help with --nproc {idle + ranks.processes}." if idle > 0 else ""
+    )
+    name = str(numbers.dtype).removeprefix("torch.")
+    return f"Training on {many}{device().type} in {name} ({numbers.why}). {SEEN[kind]}{more}"
+
+
+def run(trainer: StudentTrainer, plan: Plan) -> TrainOutput:
+    """Train from the last checkpoint that is whole; what a full disk left half written is removed,
+    so that there is room for what comes before it."""
+    folder, ranks = plan.checkpoints, plan.ranks
+    before = last_whole(folder) if ranks.first else None
+    [before, *_] = ranks.gather([before])
+    if before:
+        say(f"Going on from {before.name} of an interrupted training.")
+        if ended := last_epoch(before):
+            trainer.args.num_train_epochs = ended  # only its adapter was not written yet
+    try:
+        with named_if_full(folder), told_if_full(folder):
+            return trainer.train(resume_from_checkpoint=str(before) if before else None)
+    finally:
+        if ranks.first:
+            remove_unsealed(folder)
 
 
 def arguments(
     config: Train, checkpoints: Path, pictures: int, validated: bool
 ) -> TrainingArguments:
-    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val.
+    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val. Under torch's
+    launcher they also make the processes known to each other.
 
     Warm-up steps are rounded down: the Trainer would round up, and teach an only step at rate 0."""
-    batches = math.ceil(pictures / config.batch)
-    steps = math.ceil(batches / config.accumulation) * config.epochs
-    return TrainingArguments(
+    steps = -(-pictures // config.effective_batch) * config.epochs
+    args = TrainingArguments(
         output_dir=str(checkpoints),
-        per_device_train_batch_size=config.batch,
-        per_device_eval_batch_size=BATCH,
-        gradient_accumulation_steps=config.accumulation,
+        use_cpu=device().type == "cpu",  # else accelerate would not connect several of them
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(config.warmup * steps),
         seed=config.seed,
+        fp16=precision().scaled,
         eval_strategy="epoch" if validated else "no",
         save_strategy="epoch",
-        save_total_limit=2,
+        save_total_limit=3,  # the newest is not sealed yet when the oldest goes
         load_best_model_at_end=validated,
         restore_callback_states_from_checkpoint=True,
         metric_for_best_model="eval_accuracy" if validated else None,
         greater_is_better=True if validated else None,
-        logging_steps=1,
+        logging_steps=max(1, steps // POINTS),
         logging_nan_inf_filter=False,
+        average_tokens_across_devices=False,  # these two wait for processes with an empty share
+        ddp_broadcast_buffers=False,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
+    args._n_gpu = min(1, args.n_gpu)  # several in one process would divide each batch once more
+    return args
 
 
-def _checkpoints(project: Project, base: Row, layout: Layout) -> Path:
-    """Where an interrupted training goes on; another base, data or setting starts anew."""
-    root = project.workspace.root / "state" / "checkpoints"
-    key = sha256_json(
-        [base, project.config.train.model_dump(), project.contract.hash, layout.ids]
-        + [fingerprint(project.workspace.split(name)) for name in ("train", "val")]
-        + [names_and_sizes(project.workspace.dataset / "images")]
-    )[:16]
-    for other in root.glob("*"):
-        if other.is_dir() and other.name != key:
-            discard(other)
-    return root / key
-
-
-def discard(folder: Path) -> None:
-    """Delete a folder so that a kill leaves it whole, or under a name nobody goes on from."""
-    gone = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(gone)
-        shutil.rmtree(gone)
-
-
-def _save(model: PeftModel, project: Project, base: Row, layout: Layout, record: Row) -> None:
-    with atomic_folder(project.workspace.adapter) as folder:
-        with told_if_full(folder):
+def _save(model: PeftModel, plan: Plan, record: Row) -> None:
+    adapter = plan.project.workspace.adapter
+    with named_if_full(adapter), atomic_folder(adapter) as folder:
+        with told_if_full(adapter):
             model.save_pretrained(str(folder))
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card template, never filled
-        write_json(folder / RECORD, base | {"contract": project.contract.hash})
-        project.record_contract(folder, layout)
+        write_json(folder / RECORD, plan.base.record | {"contract": plan.project.contract.hash})
+        plan.project.record_contract(folder, plan.layout)
         write_json(folder / "history.json", record)
         history.plot(record, folder / "history.png")
+        write_text(folder / "README.md", model_card(plan.project, "adapter", folder))
 
 
-def _figures(model: PeftModel, record: Row, lessons: int, val: int) -> Row:
+def _figures(model: PeftModel, plan: Plan, record: Row) -> Row:
     trainable, total = model.get_nb_trainable_parameters()
     return {
-        "train": lessons,
-        "val": val,
+        "train": len(plan.shown),
+        "val": len(plan.val),
         "trainable": trainable,
         "parameters": total,
         "epochs": len(record["val"]),
