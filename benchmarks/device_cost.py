@@ -18,7 +18,7 @@ from statistics import median
 
 import torch
 
-from fullsize import build_base
+from fullsize_base import build_base
 from pocketvlm.config import parse_config
 from pocketvlm.contract import Contract
 from pocketvlm.export import export_text, export_vision, resize_vision

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fullsize_base import build_base as build_base  # device_cost.py takes it from here
+from fullsize_base import build_base
 from pocketvlm import student
 from pocketvlm.config import parse_config
 from pocketvlm.demo import scenes

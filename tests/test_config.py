@@ -155,3 +155,31 @@ def test_a_wrong_override(tmp_path: Path, override: str, message: str) -> None:
     path.write_text("device: {side: 256}\n")
     with pytest.raises(ConfigError, match=message):
         load_config(path, (override,))
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "false"])
+def test_off_needs_no_quotes(tmp_path: Path, written: str) -> None:
+    """YAML reads a plain `off` as false."""
+    path = tmp_path / "pocketvlm.yaml"
+    path.write_text(f"track:\n  wandb: {written}\n")
+    assert load_config(path).track.wandb == "off"
+    assert load_config(path, (f"track.wandb={written}",)).track.wandb == "off"
+
+
+@pytest.mark.parametrize("size", ["big", 0, -1, 1.5, True])
+def test_a_wrong_batch_size_is_told_in_one_line(size: object) -> None:
+    with pytest.raises(ConfigError, match=r"train\.batch_size: write auto or a number") as told:
+        parse_config({"train": {"batch_size": size}})
+    assert len(str(told.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a:b"])
+def test_a_project_that_wandb_refuses_is_refused_first(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"track\.project: write a name"):
+        parse_config({"track": {"project": name}})
+
+
+@pytest.mark.parametrize("old", ["connector", "batch", "accumulation"])
+def test_older_keys_name_the_new_one(old: str) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.{old}: write `train\."):
+        parse_config({"train": {old: 1}})

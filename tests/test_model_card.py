@@ -93,6 +93,7 @@ def test_of_a_base_in_a_folder_nothing_is_invented(whole: Project) -> None:
     head = metadata(card).to_dict()
     assert not {"base_model", "license", "language"} & set(head)
     assert "the base's, which is not recorded here" in card
+    assert "- Base: `base`, a local folder.\n" in card
     assert str(whole.workspace.root) not in card
 
 
@@ -136,6 +137,16 @@ def test_a_data_set_without_val_and_test_has_a_card(project: Project) -> None:
     card = model_card(project, "adapter")
     assert "| **all** | | 9 | 0 | 0 |" in card and "nothing was measured" in card
     assert "eval_results" not in card and "model-index" not in card
+    limits = card.partition("## Limits")[2]
+    assert not any(word in limits for word in ("val", "test", "accuracy"))
+
+
+def test_limits_name_the_splits_that_there_are(project: Project) -> None:
+    assert "val and test were taken from the same data set" in model_card(project, "merged")
+    project.workspace.split("val").unlink()
+    card = model_card(project, "merged")
+    assert "test was taken from the same data set" in card
+    assert "the accuracy above is not of that" in card
 
 
 def test_the_verdict_is_told(whole: Project) -> None:

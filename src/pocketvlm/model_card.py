@@ -1,17 +1,16 @@
 """README.md of a trained model, as the Hub reads it: what was taught and measured, nothing else."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from pocketvlm.base import RECORD
 from pocketvlm.contract import STOPS
 from pocketvlm.layout import Layout
+from pocketvlm.pages import markdown_pages
 from pocketvlm.project import CONTRACT, Project
+from pocketvlm.sections import MACHINE
 from pocketvlm.workspace import Row, fingerprint, read_record, read_rows
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ DATA: Row = {"dataset_type": "imagefolder", "dataset_name": "pictures of this pr
 JUDGED = ("adapter", "merged", "gguf")
 """What a verdict is about."""
 
-LEFT_OUT = {"cache", "batch_size"}
-"""Settings that change how fast the student learns, not what."""
-
 
 @dataclass(frozen=True)
 class Pictures:
@@ -45,6 +41,11 @@ class Pictures:
     sources: Counter[str] = field(default_factory=Counter)
     licences: Counter[str] = field(default_factory=Counter)
     reviewed: Counter[bool] = field(default_factory=Counter)
+
+    @property
+    def held_out(self) -> list[str]:
+        """The splits with pictures that the student did not learn from."""
+        return [split for split in ("val", "test") if self.counts[split]]
 
 
 def model_card(project: Project, what: Model, folder: Path | None = None) -> str:
@@ -79,7 +80,8 @@ def render(project: Project, what: Model, folder: Path, metrics: Row | None) -> 
     """The page of the model in `folder`, with a verdict if there is one."""
     adapter = folder if what == "adapter" else project.workspace.adapter
     base, history = read_record(adapter / RECORD), read_record(adapter / "history.json")
-    return _template().render(
+    page = markdown_pages(Path(__file__).parent).get_template("model_card.md.j2")
+    return page.render(
         head=_head(what, base, history, metrics),
         what=what,
         task=project.config.task,
@@ -89,7 +91,7 @@ def render(project: Project, what: Model, folder: Path, metrics: Row | None) -> 
         contract=project.contract,
         layout=Layout.read(read_record(folder / CONTRACT)),
         stops=list(STOPS),
-        settings=project.config.train.model_dump(mode="json", exclude=LEFT_OUT),
+        settings=project.config.train.model_dump(mode="json", exclude=MACHINE),
         history=history,
         pictures=count_pictures(project),
         teachers=[teacher.model for teacher in project.config.teachers],
@@ -172,18 +174,3 @@ def _result(split: str, kind: str, value: float, name: str) -> Row:
         "metric_value": value,
         "metric_name": name,
     }
-
-
-def _template() -> Template:
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    pages.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
-    pages.filters["literal"] = lambda text: json.dumps(text, ensure_ascii=False)
-    pages.filters["percent"] = lambda share: f"{share * 100:.1f}%"
-    return pages.get_template("model_card.md.j2")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -191,7 +191,7 @@ class Train(Section):
     effective_batch: int = Field(
         16, ge=1, description="Pictures an optimiser step, over all forward passes and GPUs."
     )
-    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    batch_size: int | Literal["auto"] = Field(
         "auto",
         description="Pictures a forward pass: `auto` is as many as fit. Too many are halved, and\n"
         "the step is taken all the same.",
@@ -201,6 +201,17 @@ class Train(Section):
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps with rising rate.")
     patience: int = Field(2, ge=1, description="Stop after so many epochs without a better val.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of adapter, dropout and order.")
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _auto_or_count(cls, size: object) -> object:
+        if size != "auto" and (type(size) is not int or size < 1):
+            raise ValueError(f"write auto or a number from 1 on, not {size!r}")
+        return size
+
+
+MACHINE = {"batch_size", "cache"}
+"""Keys of `train` that depend on the machine and change nothing in what comes out."""
 
 
 class Track(Section):
@@ -212,7 +223,20 @@ class Track(Section):
         description="Weights & Biases: `offline` writes logs/wandb/ for `wandb sync`; `online`\n"
         "goes on offline where the server does not answer. The key is WANDB_API_KEY.",
     )
-    project: str = Field("pocketvlm", min_length=1, description="The project's name there.")
+    project: str = Field("pocketvlm", description="The project's name there.")
+
+    @field_validator("wandb", mode="before")
+    @classmethod
+    def _not_false(cls, wandb: object) -> object:
+        """YAML reads a plain `off` as false."""
+        return "off" if wandb is False else wandb
+
+    @field_validator("project")
+    @classmethod
+    def _a_name(cls, project: str) -> str:
+        if not re.fullmatch(r"[^/\\#?%:\s]{1,128}", project):
+            raise ValueError("write a name without spaces and without / \\ # ? % :")
+        return project
 
 
 class Convert(Section):

@@ -119,6 +119,15 @@ def test_a_wrong_token_is_said_and_never_shown(project: Project, hub: FakeHub) -
     assert "hf_wrong_token" not in words
 
 
+def test_a_hub_that_is_not_there_is_no_matter_of_the_token(project: Project) -> None:
+    with FakeHub() as hub:
+        pass  # its port is closed now
+    with Pusher(hub, project) as pusher:
+        kind, words = pusher.push()
+    assert kind == "PocketError" and "check the network" in words
+    assert "HF_TOKEN" not in words
+
+
 def test_without_a_token_it_is_said_where_to_get_one(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,35 @@ def test_a_wrong_token_and_a_public_place_are_said(project: Project, hub: FakeHu
     assert not hub.repos["me/public"].files
 
 
+def test_a_failed_push_leaves_no_copy_of_the_model(project: Project, hub: FakeHub) -> None:
+    hub.before = lambda method, path: -403 if "/lfs/" in path else None
+    with Pusher(hub, project, what="merged") as pusher:
+        kind, words = pusher.push("me/student")
+        assert kind == "PocketError" and "check that HF_TOKEN may write there" in words
+        assert not list((project.workspace.root / "state").glob("push*"))
+        hub.before = lambda method, path: None
+        assert pusher.push("me/student")["commit"] == hub.repos["me/student"].sha
+    assert set(hub.repos["me/student"].files) == MERGED
+
+
+@pytest.mark.slow  # huggingface_hub tries again for half a minute
+def test_a_network_that_fails_at_the_weights_is_no_matter_of_the_token(
+    project: Project, hub: FakeHub
+) -> None:
+    with FakeHub() as gone:
+        pass  # its port is closed now
+
+    def elsewhere(method: str, path: str) -> None:
+        if "/objects/batch" in path:
+            hub.url = gone.url
+
+    hub.before = elsewhere
+    with Pusher(hub, project, what="merged") as pusher:
+        kind, words = pusher.push("me/student")
+    assert kind == "PocketError" and "check the network" in words and "HF_TOKEN" not in words
+    assert not list((project.workspace.root / "state").glob("push*"))
+
+
 @pytest.mark.parametrize("what", ["adapter", "merged"])
 def test_no_folder_of_this_machine_goes_out(tmp_path: Path, what: Model) -> None:
     project = modelled(tmp_path / "ada", base=str(tmp_path / "ada" / "base"))

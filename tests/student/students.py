@@ -15,7 +15,7 @@ from pocketvlm.student.history import Reporter
 from pocketvlm.student.load import load_model
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.student.student import Student
-from pocketvlm.student.train import Plan, make_trainer
+from pocketvlm.student.train import Plan, arguments, make_trainer
 from pocketvlm.student.trainer import StudentTrainer
 from pocketvlm.workspace import Row, read_json, read_rows, write_rows
 
@@ -36,7 +36,8 @@ def lessons_of(student: Student, split: Split, root: Path, **config: object) -> 
 def trainer_of(project: Project) -> StudentTrainer:
     """The trainer of a project, before its first step."""
     plan = Plan.of(project)
-    return make_trainer(plan, Reporter(project, plan.shown.labels, plan.val.labels), None)
+    reporter = Reporter(project, plan.shown.labels, plan.val.labels)
+    return make_trainer(plan, arguments(plan), reporter, None)
 
 
 def trained(project: Project) -> Row:

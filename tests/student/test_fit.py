@@ -78,7 +78,7 @@ def test_what_is_measured_is_near_what_is_allocated(
 
 
 @given(
-    st.integers(0, 64 * MIB),
+    st.integers(1, 64 * MIB),
     st.integers(0, 1 << 34),
     st.integers(1, 64),
     st.integers(1, 4),
@@ -102,12 +102,20 @@ def test_auto_fills_what_is_free_and_no_more(
 
 def test_what_was_found_is_found_again(tmp_path: Path) -> None:
     """Each process its own; a number in the configuration goes before."""
-    Fit(Train(effective_batch=12), Ranks(1, 2), [], tmp_path)._set(5)
+    first = Fit(Train(effective_batch=12, batch_size=5), Ranks(1, 2), [], tmp_path)
+    assert not first.file.exists()  # what ends the first step must not be tried again
+    first.keep()
     assert Fit(Train(effective_batch=12), Ranks(1, 2), [], tmp_path).rows == 5
     assert Fit(Train(effective_batch=4), Ranks(1, 2), [], tmp_path).rows == 2
     assert Fit(Train(effective_batch=12), Ranks(0, 2), [], tmp_path).rows is None
     assert Fit(Train(effective_batch=12, batch_size=4), Ranks(1, 2), [], tmp_path).rows == 4
     assert Fit(Train(effective_batch=12, batch_size=99), ALONE, [], tmp_path).rows == 12
+
+
+def test_less_memory_than_before_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "batch-size-0.json", {"pictures": 12, "bytes_each": 2**20})
+    monkeypatch.setattr(fit, "free_memory", lambda: 5 * 2**20)
+    assert Fit(Train(effective_batch=12), ALONE, [], tmp_path).rows == 3  # SHARE of 5
 
 
 def test_one_picture_cannot_be_halved(tmp_path: Path) -> None:

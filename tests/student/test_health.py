@@ -81,7 +81,7 @@ def test_one_picture_with_two_labels_is_a_warning(prepared: Project) -> None:
     copy(prepared, train[4], train[9])
     copy(prepared, train[4], train[11])
     [warning] = check_splits(prepared)
-    assert warning.startswith("1 pictures of train have two labels")
+    assert warning.startswith("pictures of train with two labels: 1 (")
     assert "(images/train4.png is 'sky', the same picture images/train9.png is 'grass')" in warning
 
 

@@ -13,7 +13,7 @@ from transformers import TrainerState
 
 from pocketvlm.project import Project
 from pocketvlm.sections import Train
-from pocketvlm.student import checkpoints, train, trainer
+from pocketvlm.student import checkpoints, train
 from pocketvlm.student.data import Collator, Split
 from pocketvlm.student.features import Lessons
 from pocketvlm.student.history import Reporter
@@ -195,26 +195,6 @@ def test_going_on_in_the_middle_shows_the_rest(
     assert len(found) == len(wanted) == 6 - skipped
     for one, other in zip(found, wanted, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in ("seen", "labels"))
-
-
-def test_reading_beside_the_gpu_shows_the_same(
-    shown: Shown, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Real processes that read ahead, as where a GPU would wait for bitmaps; here is none."""
-    lessons, collate = shown
-    config = Train(effective_batch=4, mirror=True)
-    alone = Loader(lessons, Order(lessons.labels, config), collate)
-    assert (alone.num_workers, alone.pin_memory) == (0, torch.cuda.is_available())
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: True)
-        patch.setattr(trainer, "workers", lambda: 3)
-        helped = Loader(lessons, Order(lessons.labels, config), collate)
-    assert (helped.num_workers, helped.pin_memory) == (2, True)
-    for epoch in (0, 1):
-        alone.set_epoch(epoch)
-        helped.set_epoch(epoch)
-        for one, other in zip(alone, helped, strict=True):
-            assert all(torch.equal(one[name], other[name]) for name in ("seen", "labels"))
 
 
 def lopsided(root: Path, base: Path) -> Project:

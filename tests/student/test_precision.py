@@ -20,6 +20,7 @@ from tests.student.students import trainer_of
 def machine(patch: pytest.MonkeyPatch, **has: bool) -> None:
     """Another one: `cuda`, `bf16`, `mps` or `amx`. None of them is here to be had."""
     patch.setattr(torch.cuda, "is_available", lambda: has.get("cuda", False))
+    patch.setattr(torch.cuda, "device_count", lambda: 4)
     patch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has.get("bf16", False))
     patch.setattr(torch.backends.mps, "is_available", lambda: has.get("mps", False))
     patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has.get("amx", False))
@@ -152,3 +153,14 @@ def test_bfloat16_trains_as_float32_does(
         losses.append([row["loss"] for row in trainer.state.log_history if "loss" in row])
     assert losses[0][-1] < losses[0][0] - 0.3
     assert all(abs(one - other) < 0.05 for one, other in zip(*losses, strict=True))
+
+
+def test_a_container_may_allow_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cgroup v2 writes it."""
+    monkeypatch.setattr(import_module("pocketvlm.student.precision"), "CGROUP", tmp_path)
+    assert free_memory() > 2**20
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > 2**20
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert free_memory() == 4000

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from pocketvlm.errors import ConfigError
 from pocketvlm.student import machine, tracking
-from pocketvlm.student.event_files import CAPTION, CELL, contact_sheet
+from pocketvlm.student.event_files import CAPTION, CELL, caption, contact_sheet
 from pocketvlm.student.machine import Machine
 from pocketvlm.student.tracking import SHOWN, Mistake, Tracking, named, spread
 from tests.student.tracked import Watched, make_tracked
@@ -216,6 +217,27 @@ def test_captions_take_any_answer(tmp_path: Path) -> None:
         sheet = contact_sheet([one._replace(answer=answer)])
         assert sheet.shape == (CELL + CAPTION, CELL, 3)
         assert np.all(sheet[:CELL] == (250, 0, 0))
+
+
+@given(st.text(st.characters(), max_size=60), st.text(st.characters(), max_size=60))
+def test_captions_stay_in_their_cell(label: str, answer: str) -> None:
+    """Lone surrogates, signs that turn the direction and wide letters too."""
+    with TemporaryDirectory() as folder:
+        (one,) = mistakes(Path(folder), 1)
+        rows = [one._replace(label="W" * 30, answer="W" * 30), one]
+        other = [one._replace(label=label, answer=answer), one]
+        sheets = [contact_sheet(row) for row in (rows, other)]
+    assert np.array_equal(sheets[0][:, CELL:], sheets[1][:, CELL:])
+    for sheet in sheets:
+        assert np.all(sheet[CELL:, CELL - 2 : CELL + 2] == 255)
+
+
+def test_a_caption_is_cut_where_the_cell_ends() -> None:
+    assert caption("grass") == "grass"
+    assert caption("W" * 30).startswith("WWWWWWWW") and caption("W" * 30).endswith("...")
+    assert len(caption("i" * 60)) > 2 * len(caption("W" * 60))
+    assert caption("a\x00b\ud83d\u202ec") == "a\ufffdb\ufffd\ufffdc"
+    assert caption(" \n") == "(nothing)"
 
 
 def test_the_machine_is_asked_rarely(monkeypatch: pytest.MonkeyPatch) -> None:

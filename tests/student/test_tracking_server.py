@@ -99,11 +99,13 @@ def test_a_server_that_fails_at_the_start(
     assert watched.began < 5
     said = capsys.readouterr().err
     assert f"{server.host} {why}. The training goes on offline" in said
-    assert f"wandb sync {tmp_path}/logs/wandb/offline-run-*-" in said
-    assert key not in said
+    assert "wandb sync" not in said and key not in said
     watched.steps(5)
     assert watched.slowest < STEP
     assert watched.end() < 2
+    said = capsys.readouterr().err
+    assert said.count(f"wandb sync {tmp_path}/logs/wandb/offline-run-*-") == 1
+    assert key not in said
     server.mode = "ok"
     sync(tmp_path)
     assert len(server.rows("train/loss")) == 5
@@ -139,7 +141,7 @@ def test_a_server_that_dies_in_the_middle(
     assert watched.slowest < 2  # the table's picture is written
     watched.steps(5)
     assert watched.end() < 10
-    assert "W&B: the run is on the disk; this sends it: wandb sync" in capsys.readouterr().err
+    assert "W&B: the run is on the disk; this sends it" in capsys.readouterr().err
     assert psutil.wait_procs(running, timeout=10)[1] == []
     server.mode = "ok"
     sync(tmp_path)
@@ -163,7 +165,7 @@ def test_an_answer_that_ends_the_sender_does_not_end_the_recording(
     watched.steps(5)
     assert watched.end() < 2
     said = capsys.readouterr().err
-    assert "left out" not in said and "this sends it: wandb sync" in said
+    assert "left out" not in said and "wandb sync" in said
     server.mode = "ok"
     sync(tmp_path)
     assert [step for step, _ in server.rows("train/loss")] == list(range(1, 11))

@@ -40,7 +40,8 @@ def test_offline_asks_nobody(
     said = capfd.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert len(lines) == 1 and "wandb sync" in lines[0], lines  # of W&B's own chatter nothing
+    assert len(lines) == 1, lines  # of W&B's own chatter nothing
+    assert "with WANDB_API_KEY in the environment" in lines[0] and "wandb sync" in lines[0]
 
 
 def test_no_key_in_any_file(tmp_path: Path, server: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,11 +69,17 @@ def test_no_key_in_any_file(tmp_path: Path, server: Wandb, monkeypatch: pytest.M
     assert "***" in json.dumps(server.config)
 
 
-def test_files_stay_in_the_workspace(tmp_path: Path) -> None:
-    root = tmp_path / "project"
-    watched = Watched(make_tracked(root, wandb="offline"))
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_files_stay_in_the_workspace(
+    tmp_path: Path, server: Wandb, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Not in the home, and not in the current folder, also those of the sender."""
+    monkeypatch.setenv("WANDB_API_KEY", WANDB_KEY)
+    watched = Watched(make_tracked(tmp_path / "project", wandb=mode))
     watched.evaluation(wrong(tmp_path))
     watched.end()
+    assert bool(server.files) == (mode == "online")
+    assert list((tmp_path / "here").iterdir()) == []
     outside = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert [path for path in outside if "matplotlib" not in str(path)] == []
 

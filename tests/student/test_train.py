@@ -176,3 +176,28 @@ def test_an_adapter_of_another_base_or_contract_is_refused(
     for use in (merge, load_adapter):
         with pytest.raises(PocketError, match=f"another {what}"):
             use(project)
+
+
+def test_an_early_end_is_told(
+    tmp_path: Path, tiny_base: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    figures = train(make_project(tmp_path, tiny_base, epochs=9, patience=2, learning_rate=1e-12))
+    said = capfd.readouterr().err
+    assert "No better val for 2 epochs (train.patience): stopped, epoch 1 is kept." in said
+    assert (figures["epochs"], figures["best_epoch"]) == (3, 1)
+
+
+def test_a_training_that_taught_nothing_is_told_however_short(
+    tmp_path: Path, tiny_base: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    figures = train(make_project(tmp_path, tiny_base, epochs=1, learning_rate=1e-9))
+    assert figures["warnings"]
+    assert f"WARNING: {figures['warnings'][0]}" in " ".join(capfd.readouterr().err.split())
+
+
+def test_another_trainings_checkpoints_stay(tmp_path: Path, tiny_base: Path) -> None:
+    project = make_project(tmp_path, tiny_base, epochs=1)
+    other = tmp_path / "state" / "checkpoints" / "0123" / "checkpoint-7"
+    other.mkdir(parents=True)
+    train(project)
+    assert [path.name for path in other.parent.parent.iterdir()] == ["0123"]

@@ -33,13 +33,17 @@ def make_tracked(root: Path, question: str = "Is this sky or grass?", **track: A
 
 @pytest.fixture(autouse=True)
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A home of its own, and a W&B that reads the environment anew."""
-    home = tmp_path / "home"
+    """A home and a current folder of its own, and a W&B that reads the environment anew."""
+    home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    for name in ("WANDB_ERROR_REPORTING", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
-        monkeypatch.setenv(name, "")  # what the code sets there is undone
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "")  # what the code sets is undone
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        monkeypatch.setenv(name, str(home / "wandb"))
     yield
     with suppress(ConnectionError):  # a test may have killed W&B's service
         wandb.teardown()
@@ -52,12 +56,13 @@ def wrong(root: Path) -> list[Mistake]:
 
 
 def sync(root: Path, key: str = WANDB_KEY) -> str:
-    """What the command that is printed does; what it said."""
+    """What the command that is printed does, called in the workspace; what it said."""
     segments = sorted(str(path) for path in (root / "logs" / "wandb").glob("offline-run-*"))
     done = subprocess.run(
         [sys.executable, "-m", "wandb", "sync", *segments],
         env={name: text for name, text in os.environ.items() if name != "WANDB_SERVICE"}
         | {"WANDB_API_KEY": key},
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=60,

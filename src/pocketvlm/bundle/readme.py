@@ -1,10 +1,8 @@
 """README.md of the bundle: for the person who writes the app."""
 
-import json
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from pocketvlm.pages import markdown_pages
 from pocketvlm.workspace import Row
 
 RESIZE = {
@@ -18,16 +16,8 @@ RESIZE = {
 
 def readme(contract: Row, metrics: Row, sizes: dict[str, int]) -> str:
     """The page. `contract` is contract.json, `sizes` are bytes by file name."""
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    pages.filters["literal"] = lambda text: json.dumps(text, ensure_ascii=False)
-    return pages.get_template("README.md.j2").render(
+    page = markdown_pages(Path(__file__).parent).get_template("README.md.j2")
+    return page.render(
         contract=contract,
         metrics=metrics,
         sizes=sizes,

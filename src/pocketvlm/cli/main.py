@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def main() -> None:
     try:
         app()
     except PocketError as error:
-        say(f"error: {error}")
+        if not int(os.environ.get("RANK", 0)):  # all of torch's processes find the same mistake
+            say(f"error: {error}")
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code != INTERRUPTED:

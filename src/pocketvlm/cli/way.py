@@ -82,8 +82,11 @@ def run(
         from pocketvlm.errors import ConfigError
         from pocketvlm.pipeline.sizes import check_sizes, compare_sizes, read_sides
 
-        if first or last:
-            raise ConfigError("--vision-sizes goes the whole way: leave --from and --until out")
+        if first or last or nproc > 1:
+            raise ConfigError(
+                "--vision-sizes goes the whole way in one process: leave --from, --until and "
+                "--nproc out"
+            )
         compared = compare_sizes(load(config, set_, yes), read_sides(vision_sizes), force)
         if as_json:
             show(compared, as_json)

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from pocketvlm.exchange.licences import UNKNOWN, front_matter, licences
+from pocketvlm.pages import markdown_pages
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row
 
@@ -20,7 +20,8 @@ def card(project: Project, splits: dict[str, list[Row]], files: dict[str, str]) 
     """The page. `splits` are the lines under their names in the export, `files` the pattern of
     each split's data files."""
     rows = [row for lines in splits.values() for row in lines]
-    return _template().render(
+    page = markdown_pages(Path(__file__).parent).get_template("card.md.j2")
+    return page.render(
         head=yaml.safe_dump(
             _head(rows, {name: files[name] for name, lines in splits.items() if lines}),
             sort_keys=False,
@@ -58,16 +59,3 @@ def _authors(rows: list[Row]) -> list[tuple[tuple[str, str], int]]:
     return Counter(
         (str(row["author"]), str(row.get("licence") or UNKNOWN)) for row in named
     ).most_common()
-
-
-def _template() -> Template:
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    pages.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
-    return pages.get_template("card.md.j2")

@@ -57,8 +57,12 @@ def push_model(project: Project, what: Model, repo_id: str, private: bool) -> Ro
     folder = project.workspace.root / "state" / f"push-{what}"
     write_model(project, what, render(project, what, home(project, what), verdict), folder)
     upload = Upload("model", folder, (*FILES[what], CARD), f"PocketVLM: {what}")
-    sent = send(upload, repo_id, token, private)
-    shutil.rmtree(folder)  # its links would keep a model that is made anew on the disk
+    try:
+        sent = send(upload, repo_id, token, private)
+    finally:
+        # Its links would keep a model that is made anew on the disk. After a failure nothing is
+        # lost: the Hub knows what has arrived by its content.
+        shutil.rmtree(folder)
     return {"accuracy": verdict["accuracy"] if verdict else None, **sent}
 
 

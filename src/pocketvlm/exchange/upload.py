@@ -72,13 +72,27 @@ def send(upload: Upload, repo_id: str, token: str, private: bool) -> Row:
             delete_patterns=list(upload.replaced),
             commit_message=upload.message,
         )
-    except (httpx2.HTTPError, OSError, ValueError) as error:
-        said = hide(" ".join(str(error).split())[:300], token)
-        raise PocketError(
-            f"the Hub did not take {repo_id} ({type(error).__name__}: {said}): check that {TOKEN} "
-            "may write there, then run the same command again: it goes on from here"
-        ) from None
+    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+        raise PocketError(_failure(repo_id, error, token)) from None
     return {"repo": name, "private": closed, "url": commit.commit_url, "commit": commit.oid}
+
+
+def _failure(repo_id: str, error: Exception, token: str) -> str:
+    """What went wrong, and what to check."""
+    import httpx2
+
+    # What stops the upload of a large file comes wrapped in a RuntimeError
+    # (huggingface_hub 2.4, _commit_api.py).
+    cause = (error.__cause__ if isinstance(error, RuntimeError) else None) or error
+    said = hide(" ".join(str(cause).split())[:300], token)
+    if isinstance(cause, (httpx2.TransportError, ConnectionError)):
+        what, check = f"the Hub could not be reached for {repo_id}", "the network"
+    else:
+        what, check = f"the Hub did not take {repo_id}", f"that {TOKEN} may write there"
+    return (
+        f"{what} ({type(cause).__name__}: {said}): check {check}, then run the same command again: "
+        "it goes on from here"
+    )
 
 
 def last_part(path: str) -> str:

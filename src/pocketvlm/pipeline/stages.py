@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pocketvlm.progress import say
 from pocketvlm.workspace import Row, fingerprint, names_and_sizes, sha256_json
 
 if TYPE_CHECKING:  # the command line shows its help without loading the configuration's models
@@ -28,13 +30,18 @@ class Stage:
 
     def run(self, project: Project) -> Row:
         """Do the work; the room is imported only now, because some take seconds to load."""
+        if ROOMS[self.name] == "student" and "torch" not in sys.modules:
+            say(f"{self.name}: loading torch ...")
         room = importlib.import_module(f"pocketvlm.{ROOMS[self.name]}")
         work: Callable[[Project], Row] = getattr(room, self.name)
         return work(project)
 
     def state(self, project: Project) -> Row:
         """Fingerprints of everything the result depends on."""
-        config = project.config.model_dump(mode="json", by_alias=True, exclude=HOW)
+        from pocketvlm.sections import MACHINE
+
+        how = HOW | {"train": MACHINE}
+        config = project.config.model_dump(mode="json", by_alias=True, exclude=how)
         state: Row = {name: sha256_json(config[name]) for name in self.settings}
         root = project.workspace.root
         state |= {path: fingerprint(root / path) for path in self.inputs}
@@ -92,7 +99,7 @@ STAGES = (
     ),
     Stage(
         "train",
-        "Train the LoRA adapter on the text model.",
+        "Train the LoRA adapter.",
         settings=("task", "device", "base", "train"),
         inputs=SPLITS,
         outputs=("adapter",),
@@ -135,7 +142,6 @@ HOW: dict[str, Any] = {
         }
     },
     "label": {"budget_usd"},
-    "train": {"batch_size", "cache"},
 }
 """Settings that change how the work is done, not what comes out."""
 

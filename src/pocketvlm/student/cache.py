@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from pocketvlm.errors import PocketError
@@ -19,6 +20,9 @@ KEY = 16
 
 Keys = NDArray[np.bytes_]
 """Keys as an array of dtype S16: 16 bytes a picture, however many there are."""
+
+LOCKED = 600
+"""Seconds in which a process whose launcher was killed has ended, and lets a shard go."""
 
 FLUSH = 5.0
 """Seconds after which rows are forced to the disk, and only then listed as there."""
@@ -32,6 +36,7 @@ class Shard:
 
     def __init__(self, folder: Path, name: str, row: int) -> None:
         self.rows, self.keys, self.row = folder / f"{name}.rows", folder / f"{name}.keys", row
+        self.lock = FileLock(folder / f"{name}.lock")
 
     def listed(self) -> Keys:
         """The keys of the rows that count."""
@@ -43,6 +48,7 @@ class Shard:
     def __enter__(self) -> "Shard":
         """Open for appending."""
         self.rows.parent.mkdir(parents=True, exist_ok=True)
+        self.lock.acquire(timeout=LOCKED)
         count = len(self.listed())
         self.files: list[BinaryIO] = [open(path, "ab") for path in (self.rows, self.keys)]  # noqa: PTH123, SIM115
         for file, size in zip(self.files, (self.row, KEY), strict=True):
@@ -70,6 +76,7 @@ class Shard:
         finally:
             for file in self.files:
                 file.close()
+            self.lock.release()
 
 
 class Rows:

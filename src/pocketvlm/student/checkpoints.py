@@ -1,5 +1,6 @@
 """Where an interrupted training goes on: checkpoints that are whole, or not there at all."""
 
+import re
 import shutil
 import signal
 import threading
@@ -16,6 +17,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.project import Project
+from pocketvlm.sections import MACHINE
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.workspace import (
     Row,
@@ -40,15 +42,13 @@ their launcher tells them again."""
 STATE = "trainer_state.json"
 """Transformers' own file of a checkpoint: where the training was, and its best epoch."""
 
-MACHINE = {"batch_size", "cache"}
-"""Settings of `train` that depend on the machine: another one may go on with the same training."""
-
 
 def checkpoint_folder(project: Project, base: Row, layout: Layout) -> Path:
     """Where this training's checkpoints lie; another base, data or setting starts anew."""
     settings = project.config.train.model_dump(mode="json", exclude=MACHINE)
+    weights = base.get("sha256") or base  # a local base may be moved
     key = sha256_json(
-        [base, settings, project.contract.hash, layout.ids]
+        [weights, settings, project.contract.hash, layout.ids]
         + [fingerprint(project.workspace.split(name)) for name in ("train", "val")]
         + [names_and_sizes(project.workspace.dataset / "images")]
     )[:16]
@@ -82,7 +82,8 @@ def whole(checkpoint: Path) -> bool:
 def last_whole(folder: Path) -> Path | None:
     """The newest checkpoint that is whole, and the best epoch before it too; damaged and later ones
     are thrown away, with a word where one was sealed and has changed since."""
-    found = {int(path.name.split("-")[1]): path for path in folder.glob("checkpoint-*")}
+    names = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in folder.glob("*")}
+    found = {int(name[1]): path for path, name in names.items() if name}
     kept, last = set(), None
     for step, checkpoint in sorted(found.items()):
         if whole(checkpoint):

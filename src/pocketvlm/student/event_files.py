@@ -17,8 +17,10 @@ from pocketvlm.workspace import Row
 COLUMNS, CELL, CAPTION = 8, 128, 32
 """Pictures in a row of the sheet, the side of each, and the height below it, pixels."""
 
-LETTERS = 20
-"""Letters of a label or an answer below a picture."""
+MARGIN = 3
+"""Empty pixels on both sides of what stands below a picture."""
+
+FONT = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 11)
 
 
 class EventFiles:
@@ -56,17 +58,25 @@ def contact_sheet(rows: Sequence[tuple[Path, str, str]]) -> Bitmap:
     height = math.ceil(len(rows) / columns) * (CELL + CAPTION)
     sheet = Image.new("RGB", (columns * CELL, height), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 11)
     for place, (path, label, answer) in enumerate(rows):
         left, top = place % columns * CELL, place // columns * (CELL + CAPTION)
         with Image.open(path) as picture:
             sheet.paste(picture.convert("RGB").resize((CELL, CELL)), (left, top))
-        draw.text((left + 3, top + CELL + 1), _short(label), "black", font)
-        draw.text((left + 3, top + CELL + 15), _short(answer), "firebrick", font)
+        draw.text((left + MARGIN, top + CELL + 1), caption(label), "black", FONT)
+        draw.text((left + MARGIN, top + CELL + 15), caption(answer), "firebrick", FONT)
     return np.asarray(sheet)
 
 
-def _short(text: str) -> str:
-    """One line, however the student answered."""
+def caption(text: str) -> str:
+    """One line that stays in its cell, however the student answered."""
     line = " ".join(text.split()) or "(nothing)"
-    return line if len(line) <= LETTERS else f"{line[: LETTERS - 3]}..."
+    line = "".join(sign if sign.isprintable() else "\ufffd" for sign in line)
+    if _fits(line):
+        return line
+    while not _fits(f"{line}..."):
+        line = line[:-1]
+    return f"{line}..."
+
+
+def _fits(line: str) -> bool:
+    return FONT.getlength(line) <= CELL - 2 * MARGIN

@@ -4,7 +4,9 @@ A picture is known by the bytes of its bitmap, the tower by its weights: rows ou
 labels, prompt, rank or rate, and of the data set only what is new is looked at."""
 
 import hashlib
+import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +28,12 @@ from pocketvlm.student.order import Item
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.student.student import BATCH, Student
 from pocketvlm.workspace import named_if_full
+
+MANY = 10_000
+"""More pictures take over two seconds to read."""
+
+PATIENCE = 60
+"""Seconds after which a network's folder shows what another machine wrote."""
 
 Kind = Literal["pixels", "states", "features"]
 """What a lesson shows: the bitmap, the tower's states before the connector, or the connector's
@@ -67,7 +75,8 @@ class Lessons(Dataset[tuple[Tensor, str]]):
     def __getitems__(self, items: Sequence[Item]) -> list[tuple[Tensor, str]]:
         """A batch at once (torch's DataLoader asks for it)."""
         if self.kind == "pixels":
-            seen = [torch.tensor(self._bitmap(at, view)) for at, view in items]
+            bitmaps = in_order(lambda item: self._bitmap(*item), items)
+            seen = [torch.tensor(bitmap) for _, bitmap in bitmaps]
         else:
             rows = torch.from_numpy(self.rows.read([at * self.views + view for at, view in items]))
             seen = [row.view(self.dtype).view(self.shape) for row in rows]  # of none, none
@@ -90,12 +99,7 @@ class Lessons(Dataset[tuple[Tensor, str]]):
         with named_if_full(folder), Shard(folder, f"{ranks.rank:03}", size) as shard:
             self._look(student, missing[ranks.rank :: ranks.processes].tolist(), shard)
         ranks.wait()
-        rows = Rows(folder, size, self.keys)
-        if len(rows.missing()):
-            raise PocketError(
-                f"{folder} lost rows while they were written: all processes must see one folder"
-            )
-        return rows
+        return _all_rows(folder, size, self.keys)
 
     @torch.inference_mode()
     def _look(self, student: Student, missing: Sequence[int], shard: Shard) -> None:
@@ -109,6 +113,18 @@ class Lessons(Dataset[tuple[Tensor, str]]):
             kept = states if self.kind == "states" else student.model.model.connector(states)
             rows = kept.flatten(1).contiguous().cpu().view(torch.uint8).numpy()
             shard.append([_key(self.keys, at) for at in part], rows)
+
+
+def _all_rows(folder: Path, size: int, keys: Keys) -> Rows:
+    """The rows of all keys; a network's folder may show late what another machine wrote."""
+    for _ in range(PATIENCE):
+        rows = Rows(folder, size, keys)
+        if not len(rows.missing()):
+            return rows
+        time.sleep(1)
+    raise PocketError(
+        f"{folder} lost rows while they were written: all processes must see one folder"
+    )
 
 
 def shape_of(student: Student, kind: Kind) -> torch.Size:
@@ -130,7 +146,10 @@ def keys_of(split: Split, views: int) -> Keys:
             raise unreadable(split.path(at), error) from None
 
     def all_keys() -> Iterator[bytes]:
-        for _, key in in_order(digest, range(len(split))):
+        keys = in_order(digest, range(len(split)))
+        if len(split) > MANY:
+            keys = track(keys, f"Reading {split.name}", len(split))
+        for _, key in keys:
             yield key
             if views == 2:
                 yield hashlib.blake2b(key + b"mirrored", digest_size=KEY).digest()
@@ -147,7 +166,10 @@ def folder_of(student: Student, kind: Kind, root: Path) -> Path:
     """Where the rows of these weights and this side lie: the states are the tower's alone."""
     model = student.model.model
     parts = [model.vision_model] if kind == "states" else [model.vision_model, model.connector]
-    digest = hashlib.blake2b(f"{student.contract.side} {student.model.dtype}".encode())
+    config = student.model.config
+    shape = [student.contract.side, str(student.model.dtype), config.scale_factor]
+    told = json.dumps([*shape, config.vision_config.to_dict()], sort_keys=True, default=str)
+    digest = hashlib.blake2b(told.encode())
     for name, value in ((n, v) for part in parts for n, v in part.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -22,8 +22,8 @@ SIGNS = ("CUDA error: out of memory", "_ALLOC_FAILED", "std::bad_alloc")
 
 
 class Fit:
-    """Pictures a forward pass. What was found is kept in a file beside the checkpoints, so that a
-    training that goes on draws the same dropout."""
+    """Pictures a forward pass. What has fitted is kept in a file beside the checkpoints, so that a
+    training that goes on draws the same dropout, unless the memory has become less."""
 
     def __init__(
         self, config: Train, ranks: Ranks, weights: Iterable[nn.Parameter], folder: Path
@@ -33,10 +33,14 @@ class Fit:
         self.file = folder / f"batch-size-{ranks.rank}.json"
         self.rows: int | None = None
         """None as long as nothing is known."""
+        self.needed, self.kept = 0, 0
+        """Bytes a picture, 0 where none was measured; pictures that the file tells of."""
         if config.batch_size != "auto":
             self.rows = min(config.batch_size, self.most)
         elif self.file.is_file():
-            self.rows = min(int(read_record(self.file)["pictures"]), self.most)
+            known = read_record(self.file)
+            self.needed = int(known["bytes_each"])
+            self.rows = min(int(known["pictures"]), self._room())
 
     @property
     def size(self) -> int:
@@ -45,13 +49,19 @@ class Fit:
 
     def measure(self, forward: Callable[[], Tensor]) -> None:
         """Fill what is free, by the bytes that one picture's forward pass keeps."""
-        needed = kept_bytes(forward, self.weights)
-        room = SHARE * free_memory() / (1 if torch.cuda.is_available() else self.ranks.processes)
-        self._set(max(1, min(self.most, int(room / max(1, needed)))))
+        self.needed = kept_bytes(forward, self.weights)
+        self.rows = self._room()
         say(
             f"{self.rows} of {self.most} pictures of a step go through the model at once "
-            f"({needed / 2**20:.0f} MiB each, {room / 2**30:.1f} GiB for them)"
+            f"({self.needed / 2**20:.2g} MiB each, {self._free() / 2**30:.1f} GiB for them)"
         )
+
+    def _free(self) -> float:
+        return SHARE * free_memory() / (1 if torch.cuda.is_available() else self.ranks.processes)
+
+    def _room(self) -> int:
+        """Pictures that are free memory's share."""
+        return max(1, min(self.most, int(self._free() / max(1, self.needed))))
 
     def halve(self) -> None:
         """After running out of memory; PocketError when one picture alone is too much."""
@@ -60,12 +70,14 @@ class Fit:
                 "one picture alone does not fit into this device's memory: close what else uses "
                 "it, take a smaller base.model or device.side, or `--set train.vision=frozen`"
             )
-        self._set(self.size // 2)
+        self.rows = self.size // 2
         say(f"Out of memory: {self.rows} pictures at once from here on; the step is done again.")
 
-    def _set(self, rows: int) -> None:
-        self.rows = rows
-        write_json(self.file, {"pictures": rows})
+    def keep(self) -> None:
+        """After a step that fitted: what ended the process before must not be tried again."""
+        if self.rows != self.kept:
+            self.kept = self.size
+            write_json(self.file, {"pictures": self.kept, "bytes_each": self.needed})
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -49,7 +49,8 @@ def check_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise PocketError(
             f"the loss became {loss} at step {step}: lower train.learning_rate (half of it is a "
-            "good try) and train again"
+            "good try) and train again; if it was so from the first step, delete state/features, "
+            "which a disk may have damaged"
         )
 
 
@@ -117,9 +118,10 @@ def _known(project: Project, known: Sequence[tuple[int, int]], val: int) -> str:
     mend = f"take them out of {files[0]} or {files[1]}"
     if _prepared(project):
         mend = "`pocketvlm prepare` splits anew; what it leaves, take out of the pictures"
+    names = _line(project, "val", at).image, _line(project, "train", first).image
+    example = names[0] if names[0] == names[1] else f"{names[0]} is {names[1]}"
     return (
-        f"{len(known):,} of the {val:,} pictures of val are in train too "
-        f"({_line(project, 'val', at).image} is {_line(project, 'train', first).image}), so that "
+        f"{len(known):,} of the {val:,} pictures of val are in train too ({example}), so that "
         f"val measures memory and the best epoch is chosen wrongly: {mend}"
     )
 
@@ -130,7 +132,7 @@ def _contrary(project: Project, shown: Shown) -> str:
     if _prepared(project):
         mend = "decide in `pocketvlm review`, then `pocketvlm prepare`"
     return (
-        f"{len(shown.contrary):,} pictures of train have two labels ({first.image} is "
+        f"pictures of train with two labels: {len(shown.contrary):,} ({first.image} is "
         f"'{first.label}', the same picture {second.image} is '{second.label}'), which teaches "
         f"neither: {mend}"
     )

@@ -25,6 +25,8 @@ class Reporter(TrainerCallback):
         """`train` and `val` are the labels of both splits."""
         self.rises: str | None = None
         """What was said of a rising loss, once."""
+        self.told = list[str]()
+        """What was said of the last epoch."""
         self.progress: Progress = progress_bar()
         self.task: TaskID | None = None
         self.asked = 0
@@ -44,6 +46,19 @@ class Reporter(TrainerCallback):
         """Advance by one optimiser step."""
         assert self.task is not None
         self.progress.update(self.task, completed=state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Say why it ended before its last epoch, and which one is kept."""
+        assert self.task is not None
+        self.progress.update(self.task, total=state.global_step, note="")
+        if state.global_step < state.max_steps and state.best_global_step:
+            epoch = state.best_global_step * (state.epoch or 0) / state.global_step
+            say(
+                f"No better val for {self.project.config.train.patience} epochs (train.patience): "
+                f"stopped, epoch {epoch:.0f} is kept."
+            )
 
     def on_log(
         self,
@@ -95,12 +110,17 @@ class Reporter(TrainerCallback):
                 f"val loss {metrics['eval_loss']:.3f}"
             )
             if state.global_step >= EARLY:
-                for warning in self.warnings(epoch_row(metrics, self.project.contract.labels)):
+                self.told = self.warnings(epoch_row(metrics, self.project.contract.labels))
+                for warning in self.told:
                     say(f"WARNING: {warning}")
 
     def remaining(self, best: Row | None) -> list[str]:
-        """What still holds of the best epoch, and of the loss."""
-        return (self.warnings(best) if best else []) + ([self.rises] if self.rises else [])
+        """What holds of the best epoch, said where it was not yet, and of the loss."""
+        found = self.warnings(best) if best else []
+        for warning in found:
+            if warning not in self.told:
+                say(f"WARNING: {warning}")
+        return found + ([self.rises] if self.rises else [])
 
     def warnings(self, epoch: Row) -> list[str]:
         """What the answers after one epoch say against the training."""
@@ -152,5 +172,5 @@ def plot(record: Row, path: Path) -> None:
     right.plot(
         [row["epoch"] for row in record["val"]], [row["accuracy"] for row in record["val"]], "o-"
     )
-    right.set(xlabel="epoch", title="accuracy on val", ylim=(0, 1))
+    right.set(xlabel="epoch", title="accuracy on val", ylim=(0, 1.03))
     figure.savefig(path, dpi=120)

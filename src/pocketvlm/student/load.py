@@ -26,7 +26,8 @@ from pocketvlm.workspace import read_json, read_record
 
 logging.set_verbosity_error()  # errors reach people through PocketError, progress through our bars
 logging.disable_progress_bar()
-warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+for _library in ("transformers", "accelerate"):
+    warnings.filterwarnings("ignore", category=FutureWarning, module=_library)
 
 ARCHITECTURES = ("idefics3", "smolvlm")
 

@@ -1,10 +1,14 @@
 """Where the student trains, and in which numbers."""
 
 import os
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import torch
+
+CGROUP = Path("/sys/fs/cgroup")
 
 
 class Precision(NamedTuple):
@@ -22,7 +26,9 @@ class Precision(NamedTuple):
 def device() -> torch.device:
     """This process's GPU, Apple's, or the processor."""
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        # A scheduler may show each process its own GPU only.
+        place = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+        return torch.device("cuda", place)
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -48,4 +54,14 @@ def free_memory() -> int:
     if torch.cuda.is_available():
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return int(torch.cuda.mem_get_info()[0] + kept)
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), _allowed())
+
+
+def _allowed() -> int:
+    """What a container may still take (Linux, cgroup v2): beyond it the kernel kills."""
+    try:
+        most = (CGROUP / "memory.max").read_text().strip()
+        used = (CGROUP / "memory.current").read_text().strip()
+    except OSError:
+        return sys.maxsize
+    return max(0, int(most) - int(used)) if most != "max" else sys.maxsize

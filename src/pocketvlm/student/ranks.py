@@ -8,9 +8,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from accelerate import PartialState
@@ -26,6 +26,17 @@ from pocketvlm.project import Project
 from pocketvlm.workspace import Row
 
 T = TypeVar("T")
+
+TALKATIVE = (
+    "torch.distributed.elastic",
+    "torch.distributed.elastic.agent.server.api",
+    "torch.multiprocessing",
+)
+"""Loggers of the launcher: what they say is said in our words."""
+
+PATIENCE = 3600
+"""Seconds in which a process that is told to end finishes its step, or its questions about val, and
+writes a checkpoint."""
 
 LAUNCHER = 2.0
 """Seconds in which a launcher has seen that a process is gone."""
@@ -50,6 +61,20 @@ class Ranks(NamedTuple):
     def gather(self, rows: list[T]) -> list[T]:
         """The rows of all processes, in the order of the processes, in each of them."""
         return list(gather_object(rows)) if self.processes > 1 else rows
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """What the first process's `work` gives, in all of them; also its PocketError, so that
+        none waits for one that has gone."""
+        found: T | PocketError | None = None
+        if self.first:
+            try:
+                found = work()
+            except PocketError as error:
+                found = error
+        [found, *_] = self.gather([found])
+        if isinstance(found, PocketError):
+            raise found
+        return cast(T, found)
 
     @contextmanager
     def all_alive(self) -> Iterator[None]:
@@ -76,8 +101,10 @@ def launch(project: Project, processes: int) -> Row:
 
     PocketError with what stopped them: one that dies ends all. ConfigError when GPUs are fewer."""
     gpus = torch.cuda.device_count()
+    if torch.backends.mps.is_available():
+        raise ConfigError("--nproc: processes cannot share Apple's GPU: leave it out")
     if 0 < gpus < processes:
-        raise ConfigError(f"--nproc {processes}: this machine has {gpus} GPUs, one a process")
+        raise ConfigError(f"--nproc {processes}: each process needs a GPU, this machine has {gpus}")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -88,17 +115,20 @@ def launch(project: Project, processes: int) -> Row:
         start_method="spawn",
         max_restarts=0,
         monitor_interval=0.2,
+        shutdown_timeout=PATIENCE,
     )
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they say is said below
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    say(f"Starting {processes} processes ...")
     try:
         figures: Row = elastic_launch(config, one_of_many)(project)[0]
     except ChildFailedError as failed:
         raise _told(failed.get_first_failure()) from None
     except SignalException as stopped:
         raise PocketError(
-            f"stopped by {stopped.sigval.name}; run the same command to go on"
+            f"stopped by {stopped.sigval.name}: the last checkpoint is kept, run the same command "
+            "to go on"
         ) from None
     return figures
 

@@ -117,7 +117,7 @@ class Student:
             )
             for features in self._features(bitmaps)
         ]
-        return np.asarray(torch.cat(rows).double().cpu().numpy())
+        return np.asarray(torch.cat(rows).cpu().double().numpy())
 
     @torch.inference_mode()
     def look(

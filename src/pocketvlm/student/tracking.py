@@ -25,7 +25,7 @@ RECORD = "tracking.json"
 """Beside the checkpoints: which run a resumed training goes on in."""
 
 SHOWN = 64
-"""Most wrong pictures an epoch; of more, every so-manieth."""
+"""Most wrong pictures an epoch; of more, evenly spread."""
 
 NAMES = {
     "loss": "train/loss",

@@ -110,24 +110,25 @@ def train(project: Project) -> Row:
     In one process of several, which share the work; the first one writes."""
     quiet_unless_first(Ranks.here())
     plan = Plan.of(project)
+    args = arguments(plan)  # from here on the processes know each other, and can be told to end
     with plan.ranks.all_alive(), plan.keeper.listening():
-        return _train(plan)
+        return _train(plan, args)
 
 
-def _train(plan: Plan) -> Row:
-    warnings = check_splits(plan.project) if plan.ranks.first else []
+def _train(plan: Plan, args: TrainingArguments) -> Row:
+    warnings = plan.ranks.agreed(lambda: check_splits(plan.project))
     for warning in warnings:
         say(f"WARNING: {warning}")
     with watchers(plan) as (reporter, tracking):
-        trainer = make_trainer(plan, reporter, tracking)
+        trainer = make_trainer(plan, args, reporter, tracking)
         result = run(trainer, plan)
     record = history.record(trainer.state, plan.project.contract.labels)
+    record["epochs"] = round(trainer.state.epoch)
     record["seconds"] = round(result.metrics["train_runtime"], 1)
     record["warnings"] = warnings + reporter.remaining(record["best"])
     if plan.ranks.first:
         _save(trainer.model, plan, record)
-        for folder in plan.checkpoints.parent.glob("*"):
-            discard(folder)
+        discard(plan.checkpoints)
     plan.ranks.wait()
     return _figures(trainer.model, plan, record)
 
@@ -148,7 +149,7 @@ def watchers(plan: Plan) -> Iterator[tuple[history.Reporter, Tracking | None]]:
 
 
 def make_trainer(
-    plan: Plan, reporter: history.Reporter, tracking: Tracking | None
+    plan: Plan, args: TrainingArguments, reporter: history.Reporter, tracking: Tracking | None
 ) -> StudentTrainer:
     """The student with its adapter, its lessons and the Trainer round them."""
 
@@ -159,7 +160,6 @@ def make_trainer(
             ]
 
     project, config, ranks = plan.project, plan.project.config.train, plan.ranks
-    args = arguments(config, plan.checkpoints, len(plan.shown), validated=len(plan.val) > 0)
     torch.manual_seed(config.seed)
     model = get_peft_model(load_model(plan.base.folder, precision().dtype), lora(config))
     student = Student(
@@ -191,10 +191,8 @@ def _told(config: Train, ranks: Ranks) -> str:
     """Where and how it trains, for people."""
     numbers, kind = precision(), kind_of(config)
     many = f"{ranks.processes} processes on " if ranks.processes > 1 else ""
-    idle = torch.cuda.device_count() - ranks.processes
-    more = (
-        f" {idle} more GPUs would help with --nproc {idle + ranks.processes}." if idle > 0 else ""
-    )
+    gpus = torch.cuda.device_count()
+    more = f" With --nproc {gpus} all {gpus} GPUs help." if gpus > ranks.processes else ""
     name = str(numbers.dtype).removeprefix("torch.")
     return f"Training on {many}{device().type} in {name} ({numbers.why}). {SEEN[kind]}{more}"
 
@@ -217,16 +215,15 @@ def run(trainer: StudentTrainer, plan: Plan) -> TrainOutput:
             remove_unsealed(folder)
 
 
-def arguments(
-    config: Train, checkpoints: Path, pictures: int, validated: bool
-) -> TrainingArguments:
-    """The Trainer's settings; `validated` keeps the best epoch by accuracy on val. Under torch's
-    launcher they also make the processes known to each other.
+def arguments(plan: Plan) -> TrainingArguments:
+    """The Trainer's settings; where there is a val, the best epoch by accuracy on it is kept. Under
+    torch's launcher they also make the processes known to each other.
 
     Warm-up steps are rounded down: the Trainer would round up, and teach an only step at rate 0."""
-    steps = -(-pictures // config.effective_batch) * config.epochs
+    config, validated = plan.project.config.train, len(plan.val) > 0
+    steps = -(-len(plan.shown) // config.effective_batch) * config.epochs
     args = TrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(plan.checkpoints),
         use_cpu=device().type == "cpu",  # else accelerate would not connect several of them
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -272,7 +269,8 @@ def _figures(model: PeftModel, plan: Plan, record: Row) -> Row:
         "val": len(plan.val),
         "trainable": trainable,
         "parameters": total,
-        "epochs": len(record["val"]),
+        "epochs": record["epochs"],
+        "best_epoch": round(record["best"]["epoch"]) if record["best"] else None,
         "best_accuracy": record["best"]["accuracy"] if record["best"] else None,
         "warnings": record["warnings"],
     }

@@ -12,7 +12,6 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
 
-from pocketvlm.parallel import workers
 from pocketvlm.sections import Train
 from pocketvlm.student.checkpoints import Keeper
 from pocketvlm.student.data import IGNORED, Collator
@@ -20,6 +19,7 @@ from pocketvlm.student.features import Lessons
 from pocketvlm.student.fit import Fit, out_of_memory
 from pocketvlm.student.inputs import embed, scaled, tower_states
 from pocketvlm.student.order import Item, Order, Turns
+from pocketvlm.student.precision import precision
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.student.student import BATCH, Student
 
@@ -30,15 +30,12 @@ class Loader(DataLoader[Any]):
     """Batches of lessons; the Trainer announces each epoch, and the order is its."""
 
     def __init__(self, lessons: Lessons, sampler: Sampler[list[Item]], collate: Collator) -> None:
-        on_gpu = torch.cuda.is_available()
-        # Reading features is one copy; decoding beside the processor's own threads only slows them.
-        helpers = min(4, workers() - 1) if on_gpu and lessons.kind == "pixels" else 0
+        # No worker processes: lessons are decoded by threads, which no signal to the group ends.
         super().__init__(
             lessons,
             batch_sampler=sampler,
             collate_fn=collate,
-            num_workers=helpers,
-            pin_memory=on_gpu,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -85,6 +82,11 @@ class StudentTrainer(Trainer):
         if inputs:
             with model.no_sync() if self.ranks.processes > 1 else nullcontext():
                 loss = self._in_parts(model, inputs, tokens)
+            self.fit.keep()
+        elif precision().scaled:
+            self.accelerator.scaler.scale(
+                loss
+            )  # which it must have done once before it can unscale
         return self._together(loss, tokens)
 
     def _in_parts(self, model: nn.Module, inputs: Batch, tokens: int) -> Tensor:

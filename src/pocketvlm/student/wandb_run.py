@@ -3,7 +3,7 @@
 W&B's own online mode is not used. There a table asks the server in the middle of a step (0.31:
 `Run.log` of a table calls `Artifact._expected_type`), a start that failed leaves the run's id
 taken, so that the same process cannot go on offline (wandb/wandb#9865), and an answer that is no
-W&B's ends the helper process that also records. Recording takes the network to nobody."""
+W&B's ends the helper process that also records. Recording asks no server."""
 
 import os
 import shlex
@@ -102,7 +102,10 @@ class WandbRun:
         if self.sender:
             self._wait_for_sender(self.sender)
         if not self._sent():
-            say(f"W&B: the run is on the disk; this sends it: {self.command()}")
+            say(
+                f"W&B: the run is on the disk; this sends it, with {KEY} in the environment: "
+                f"{self.command()}"
+            )
 
     def command(self) -> str:
         """What sends the run later, with all its resumptions."""
@@ -115,13 +118,15 @@ class WandbRun:
             account = greet(settings.base_url, self.key)
         except Unanswered as error:
             say(
-                f"W&B: {shown(settings.base_url)} {error}. The training goes on offline; this "
-                f"sends it afterwards: {self.command()}"
+                f"W&B: {shown(settings.base_url)} {error}. The training goes on offline; at its "
+                "end follows the command that sends it"
             )
             return
         self.sender = subprocess.Popen(
             [sys.executable, "-P", SENDING, str(self.written), str(REST_WITHIN)],
-            env=_own_service() | {KEY: self.key, "WANDB_BASE_URL": settings.base_url},
+            env=_own_service()
+            | {KEY: self.key, "WANDB_BASE_URL": settings.base_url}
+            | {"WANDB_DIR": str(self.folder.parent)},  # else its logs lie in the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
