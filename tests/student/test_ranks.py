@@ -212,6 +212,18 @@ def test_an_error_of_all_is_told_once_with_its_exit_code(project: Project) -> No
     assert child.errors[0].startswith("error: base.model: ")
 
 
+def test_what_the_first_one_finds_ends_all(project: Project) -> None:
+    """Only it compares the splits; the other one must not wait for one that has gone."""
+    rows = list(read_rows(project.workspace.split("train")))
+    write_rows(project.workspace.split("val"), rows[:4])
+    started = time.monotonic()
+    code, said = finish(project, *TWO)
+    assert code == 1
+    assert "of val are in train too" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert time.monotonic() - started < 25  # torch's launcher kills after 30 what does not end
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_told_once(tmp_path: Path, tiny_base: Path) -> None:
     project = prepare(tmp_path / "project", tiny_base, **PLAIN)

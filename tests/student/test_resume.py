@@ -29,6 +29,7 @@ train(make_project(Path(sys.argv[1]), Path(sys.argv[2]), epochs=40, patience=40)
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(
     tmp_path: Path, tiny_base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

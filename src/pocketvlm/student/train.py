@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -152,13 +153,6 @@ def make_trainer(
     plan: Plan, args: TrainingArguments, reporter: history.Reporter, tracking: Tracking | None
 ) -> StudentTrainer:
     """The student with its adapter, its lessons and the Trainer round them."""
-
-    def found(mistakes: list[tuple[int, str]]) -> None:
-        if tracking:
-            tracking.mistakes = [
-                Mistake(plan.val.path(at), plan.val.labels[at], answer) for at, answer in mistakes
-            ]
-
     project, config, ranks = plan.project, plan.project.config.train, plan.ranks
     torch.manual_seed(config.seed)
     model = get_peft_model(load_model(plan.base.folder, precision().dtype), lora(config))
@@ -174,7 +168,7 @@ def make_trainer(
         ranks,
         plan.keeper,
         Fit(config, ranks, model.parameters(), plan.checkpoints),
-        found,
+        partial(_show, plan.val, tracking),
         model=model,
         args=args,
         train_dataset=Lessons(student, plan.shown, features, config, ranks),
@@ -185,6 +179,11 @@ def make_trainer(
     if plan.val:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     return trainer
+
+
+def _show(val: Split, tracking: Tracking | None, mistakes: list[tuple[int, str]]) -> None:
+    if tracking:
+        tracking.mistakes = [Mistake(val.path(at), val.labels[at], said) for at, said in mistakes]
 
 
 def _told(config: Train, ranks: Ranks) -> str:
