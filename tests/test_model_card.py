@@ -28,7 +28,7 @@ from tests.validate.conftest import LABELS, settings
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>{}"), max_size=60)
 """Text without lone surrogates and markers of pictures."""
 
-UNJUDGED = "Not judged in llama.cpp yet: run `pocketvlm validate`."
+UNJUDGED = "Not judged in llama.cpp when this card was written: run `pocketvlm validate`."
 
 
 @pytest.fixture(scope="module")
