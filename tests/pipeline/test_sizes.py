@@ -362,9 +362,10 @@ def test_sides_that_cannot_be_compared_are_refused_before_anything_runs(
 
 def test_the_command_refuses_parts_of_the_way(tmp_path: Path) -> None:
     (tmp_path / "pocketvlm.yaml").touch()
-    done = pocketvlm("run", "--vision-sizes", "64,128", "--until", "train", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "leave --from and --until out" in done.stderr
+    for part in (("--until", "train"), ("--nproc", "2")):
+        done = pocketvlm("run", "--vision-sizes", "64,128", *part, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "leave --from, --until and --nproc out" in " ".join(done.stderr.split())
     done = pocketvlm("run", "--vision-sizes", "64,100", cwd=tmp_path)
     assert done.returncode == 2
     assert "100 is no multiple of 64: use 128" in done.stderr
