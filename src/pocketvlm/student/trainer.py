@@ -84,9 +84,7 @@ class StudentTrainer(Trainer):
                 loss = self._in_parts(model, inputs, tokens)
             self.fit.keep()
         elif precision().scaled:
-            self.accelerator.scaler.scale(
-                loss
-            )  # which it must have done once before it can unscale
+            self.accelerator.scaler.scale(loss)  # without a first time it cannot unscale
         return self._together(loss, tokens)
 
     def _in_parts(self, model: nn.Module, inputs: Batch, tokens: int) -> Tensor:
