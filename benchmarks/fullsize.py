@@ -80,7 +80,7 @@ def build_project(root: Path) -> tuple[Project, list[Bitmap]]:
     settings = {
         "base": {"model": "base"},
         "train": {"epochs": 1, "effective_batch": 4},
-        "convert": {"types": ["Q8_0"]},
+        "export": {"types": ["Q8_0"], "mmproj": ["Q8_0"]},
     }
     project = Project.of(parse_config(settings), root)
     (root / "pocketvlm.yaml").write_text(json.dumps(settings))

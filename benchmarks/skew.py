@@ -110,7 +110,7 @@ def stale(project: Project, folder: Path) -> tuple[str, tuple[Path, Path]]:
     shutil.rmtree(folder / "adapter")
     shutil.copytree(project.workspace.adapter, folder / "adapter")
     broken = audit(copy, 20)["first_break"]
-    kind = config.convert.types[0]
+    kind = config.export.types[0]
     files = copy.workspace.text_gguf(kind), copy.workspace.vision_gguf(kind)
     return broken["level"] if broken else "", files
 

@@ -80,7 +80,7 @@ def merge(project: Project) -> Row:
 
 def judge(project: Project) -> Project:
     """metrics.json as if llama.cpp had answered three pictures of four."""
-    for kind in project.config.convert.types:
+    for kind in project.config.export.types:
         project.workspace.gguf.mkdir(exist_ok=True)
         project.workspace.text_gguf(kind).write_bytes(b"text")
         project.workspace.vision_gguf(kind).write_bytes(b"vision")

@@ -38,11 +38,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"device": {"resize": "bicubic"}}, r"device\.resize: "),
     ({"device": {"max_new_tokens": 33}}, r"device\.max_new_tokens: "),
     ({"train": {"learning_rate": float("inf")}}, r"train\.learning_rate: .*finite"),
-    ({"validate": {"min_accuracy": float("nan")}}, r"validate\.min_accuracy: .*finite"),
+    ({"gates": {"accuracy": float("nan")}}, r"gates\.accuracy: .*finite"),
     ({"validate": {"truth": "known"}}, r"validate: truth: known needs truth_file"),
     ({"validate": {"truth_file": "t.jsonl"}}, r"validate: truth: known needs truth_file"),
-    ({"convert": {"types": []}}, r"convert\.types: "),
-    ({"convert": {"types": ["Q9"]}}, r"convert\.types\.0: "),
+    ({"export": {"types": []}}, r"export\.types: "),
+    ({"export": {"types": ["Q9"]}}, r"export\.types\.0: "),
     ({"task": None}, r"task: "),
 ]
 
@@ -132,10 +132,10 @@ def test_a_missing_file_names_init(tmp_path: Path) -> None:
 def test_overrides_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "pocketvlm.yaml"
     path.write_text(yaml.safe_dump({"train": {"epochs": 9}}))
-    overrides = ("train.epochs=2", "convert.types=[F16, Q8_0]", "teachers.0.model=a=b")
+    overrides = ("train.epochs=2", "export.types=[F16, Q8_0]", "teachers.0.model=a=b")
     config = load_config(path, overrides)
     assert config.train.epochs == 2
-    assert config.convert.types == ("F16", "Q8_0")
+    assert config.export.types == ("F16", "Q8_0")
     assert config.teachers[0].model == "a=b"
 
 

@@ -16,8 +16,9 @@ from pocketvlm.prices import Price, with_known
 from pocketvlm.sections import (
     Audit,
     Base,
-    Convert,
     Device,
+    Export,
+    Gates,
     Prepare,
     Section,
     Task,
@@ -35,6 +36,8 @@ RENAMED = {
     "teacher": "is a list: write `teachers:` with `- base_url: ...` below it",
     "train.connector": "write `train.vision: connector`",
     "train.batch": "write `train.effective_batch`, batch times accumulation",
+    "convert": "write `export:`",
+    "validate.min_accuracy": "write `gates.accuracy`; the lower bound has to reach it now",
     "train.accumulation": "write `train.effective_batch`, batch times accumulation",
 }
 """Keys of older versions, and how they are spelt today."""
@@ -55,8 +58,11 @@ class Config(Section):
     prepare: Annotated[Prepare, Field(description="From answers to splits.")] = Prepare()
     train: Annotated[Train, Field(description="LoRA, as little of it as suffices.")] = Train()
     track: Annotated[Track, Field(description="Where a training can be watched.")] = Track()
-    convert: Annotated[Convert, Field(description="The files for the phone.")] = Convert()
+    export: Annotated[Export, Field(description="The files for the phone.")] = Export()
     validate_: Annotated[Validate, Field(alias="validate", description="The verdict.")] = Validate()
+    gates: Annotated[
+        Gates, Field(description="What the shipped files must reach; empty: not judged.")
+    ] = Gates()
     audit: Annotated[Audit, Field(description="What may differ between torch and llama.cpp.")] = (
         Audit()
     )

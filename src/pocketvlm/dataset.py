@@ -19,6 +19,7 @@ class Line(BaseModel):
     id: str = ""
     confidence: float | None = Field(None, ge=0, le=1)
     reason: str | None = None
+    source: str = "unknown"
     reviewed: bool = False
 
     @field_validator("reviewed", mode="before")
@@ -26,6 +27,11 @@ class Line(BaseModel):
     def _only_true(cls, reviewed: object) -> bool:
         """A person's decision is not guessed from "yes" or 1."""
         return reviewed is True
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _named(cls, source: object) -> str:
+        return str(source) if source else "unknown"
 
     @field_validator("image")
     @classmethod

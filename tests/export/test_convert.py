@@ -19,7 +19,7 @@ ChangeTensors = Callable[[Callable[[dict[str, torch.Tensor]], object]], None]
 
 
 def project(root: Path, *types: str) -> Project:
-    config = {"device": {"side": 256}, "convert": {"types": types}}
+    config = {"device": {"side": 256}, "export": {"types": types}}
     return Project.of(Config.model_validate(config), root)
 
 

@@ -50,7 +50,7 @@ FREE_OF_CHARGE: list[dict[str, Any]] = [
     {"label": {"budget_usd": 7.0}},
     {"device": {"side": 128}},
     {"device": {"resize": "area", "exif": False, "prompt": "{marker}{question} Answer:"}},
-    {"validate": {"min_accuracy": 0.5}},
+    {"gates": {"accuracy": 0.5}},
     {"train": {"seed": 3}},
     {"collect": {"licence": "CC0"}},
     {"base": {"revision": "v1"}},

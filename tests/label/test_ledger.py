@@ -202,7 +202,7 @@ def test_what_does_not(changed: dict[str, object]) -> None:
         {"prepare": {"min_confidence": 0.9}},
         {"device": {"side": 128}},
         {"label": {"second_opinion_below": 0.9, "budget_usd": 1}},
-        {"validate": {"min_accuracy": 0.5}},
+        {"gates": {"accuracy": 0.5}},
     ],
 )
 def test_changes_that_cost_nothing(changed: dict[str, object]) -> None:

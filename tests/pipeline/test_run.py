@@ -151,9 +151,9 @@ def test_another_llama_cpp_or_other_bitmaps_are_a_reason(
 @pytest.mark.parametrize(
     ("sections", "again"),
     [
-        ({"validate": {"min_accuracy": 0.5}}, {"validate"}),
+        ({"gates": {"accuracy": 0.5}}, {"validate"}),
         ({"audit": {"tower": 1e-2}}, {"validate"}),
-        ({"convert": {"types": ["F16"]}}, {"convert", "validate", "bundle"}),
+        ({"export": {"types": ["F16"]}}, {"convert", "validate", "bundle"}),
         ({"train": {"epochs": 1}}, {"train"}),
         ({"prepare": {"min_confidence": 0.5}}, {"prepare", "validate"}),
         ({"teachers": [{"model": "other"}]}, {"label", "prepare"}),

@@ -413,7 +413,7 @@ def test_the_command_goes_on_after_a_missed_gate_and_exits_with_3(tmp_path: Path
     made = colour_project(tmp_path)
     config = made.config.model_dump(mode="json", by_alias=True)
     config["train"] |= {"epochs": 1, "learning_rate": 1e-7}
-    config["validate"]["min_accuracy"] = 1.0
+    config["gates"]["accuracy"] = 1.0
     (tmp_path / "pocketvlm.yaml").write_text(yaml.safe_dump(config))
     command = ["run", "--vision-sizes", "64,128", "-c", tmp_path / "pocketvlm.yaml"]
     first = pocketvlm(*command, "--json")
@@ -421,7 +421,7 @@ def test_the_command_goes_on_after_a_missed_gate_and_exits_with_3(tmp_path: Path
     assert "side 64: accuracy" in first.stderr and "side 128: accuracy" in first.stderr
     rows = json.loads(first.stdout)["sides"]
     assert [row["side"] for row in rows] == [64, 128]
-    assert all("below validate.min_accuracy" in row["gate"] for row in rows)
+    assert all("below gates.accuracy" in row["gate"] for row in rows)
     before = events(tmp_path)
     again = pocketvlm(*command)
     assert again.returncode == 3

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from pocketvlm.export import convert
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime
-from pocketvlm.sections import Convert, Train
+from pocketvlm.sections import Export, Train
 from pocketvlm.student import load_adapter, load_base, load_merged, merge, train
 from pocketvlm.student.data import Split
 from pocketvlm.student.load import load_model
@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Projec
     project = make_project(root, tiny_base, vision="lora", epochs=6, patience=9)
     train(project)
     merge(project)
-    config = project.config.model_copy(update={"convert": Convert(types=("F32",))})
+    config = project.config.model_copy(update={"export": Export(types=("F32",))})
     project = Project.of(config, root)
     convert(project)
     return project

@@ -67,7 +67,7 @@ def make(tmp_path: Path) -> Callable[..., Project]:
         for split, count in (("train", train), ("val", val), ("test", test)):
             lines(made, split, count)
         made.record_contract(made.workspace.dataset)
-        for kind in made.config.convert.types:
+        for kind in made.config.export.types:
             made.workspace.gguf.mkdir(exist_ok=True)
             made.workspace.text_gguf(kind).write_bytes(b"text")
             made.workspace.vision_gguf(kind).write_bytes(b"vision")
@@ -118,7 +118,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     from pocketvlm.student.tiny import save_tiny
 
     root = tmp_path_factory.mktemp("trained")
-    project = Project.of(parse_config(settings(validate={"min_accuracy": 0.0})), root)
+    project = Project.of(parse_config(settings(gates={"accuracy": 0.0})), root)
     save_tiny(root / "base", words=LABELS, side=SIDE)
     for split, count in (("train", 18), ("val", 6), ("test", 9)):
         lines(project, split, count)

@@ -54,7 +54,7 @@ def project(whole: Project, tmp_path: Path) -> Project:
 
 def copied(project: Project, root: Path, **sections: Any) -> Project:
     shutil.copytree(project.workspace.root, root)
-    config = settings(validate={"min_accuracy": 0.0}) | sections
+    config = settings(gates={"accuracy": 0.0}) | sections
     return Project.of(parse_config(config), root)
 
 

@@ -67,7 +67,7 @@ def copy(trained: Project, tmp_path: Path) -> Project:
     """The trained project in a folder of its own, with a gate that nothing passes."""
     root = Path(shutil.copytree(trained.workspace.root, tmp_path / "copy"))
     shutil.rmtree(root / "report", ignore_errors=True)
-    sections = {"validate": {"min_accuracy": 1.0}, "convert": {"types": ["Q8_0"]}}
+    sections = {"gates": {"accuracy": 1.0}, "export": {"types": ["Q8_0"]}}
     return Project.of(parse_config(settings(**sections)), root)
 
 
@@ -75,11 +75,11 @@ def test_a_missed_gate_is_raised_after_everything_is_written(copy: Project) -> N
     rows = list(read_rows(copy.workspace.split("test")))
     copy.workspace.split("test").write_text("")
     assert rows
-    with pytest.raises(GateMissed, match=r"below validate\.min_accuracy 1\.0"):
+    with pytest.raises(GateMissed, match=r"below gates\.accuracy 1\.0"):
         validate(copy)
     metrics = read_json(copy.workspace.report / "metrics.json")
     assert metrics["split"] == "val"
-    assert metrics["gates"]["min_accuracy"]["passed"] is False
+    assert metrics["gates"]["accuracy"]["passed"] is False
     assert (copy.workspace.report / "report.html").is_file()
 
 

@@ -66,7 +66,7 @@ def test_without_a_confident_label_its_accuracy_is_unknown(make: Make) -> None:
 
 def test_a_missed_gate_names_figures_and_interval(make: Make) -> None:
     figures = judge(make(test=10), 8)
-    assert figures["gates"]["min_accuracy"]["passed"] is False
+    assert figures["gates"]["accuracy"]["passed"] is False
     with pytest.raises(
         GateMissed, match=r"0\.800 .*n = 10.*lower bound 0\.490 .*its upper bound does"
     ):
@@ -92,7 +92,7 @@ def test_a_hopeless_miss_says_so(make: Make) -> None:
 
 
 def test_accuracy_equal_to_the_gate_passes_with_a_word_on_the_lower_bound(make: Make) -> None:
-    figures = judge(make(test=10, validate={"min_accuracy": 0.8}), 8)
+    figures = judge(make(test=10, gates={"accuracy": 0.8}), 8)
     check_gates(figures)
     assert any("lower bound 0.490 does not clear it" in line for line in figures["warnings"])
 

@@ -33,7 +33,7 @@ def bundle(project: Project) -> Row:
     from pocketvlm.bundle.golden import write_golden
     from pocketvlm.runtime import Runtime
 
-    kind = project.config.convert.types[0]
+    kind = project.config.export.types[0]
     files = project.workspace.text_gguf(kind), project.workspace.vision_gguf(kind)
     metrics = measured(project, files)
     audited = metrics["audit"]

@@ -22,7 +22,7 @@ def convert(project: Project) -> Row:
     contract = project.contract.hash
     types: Row = {}
     written: set[Path] = set()
-    for type in project.config.convert.types:
+    for type in project.config.export.types:
         start = monotonic()
         text, vision = space.text_gguf(type), space.vision_gguf(type)
         kept = export_text(merged, text, type, contract)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pocketvlm import intervals
 from pocketvlm.base import TOKENIZER_FILES, find_base
 from pocketvlm.config import Config, commented_yaml, parse_config
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
@@ -37,9 +38,6 @@ MEASURED = ("accuracy", "ci", "n", "split", "truth", "type")
 TIMES = ("ms", "vision_ms")
 TURNS, TURN = 3, 5
 """How often each side is timed, and on how many pictures a time."""
-
-NORMAL = 1.96
-"""Standard deviations of a 95% interval."""
 
 MIB = 2**20
 
@@ -224,7 +222,7 @@ def ask(project: Project) -> list[Answer]:
     from pocketvlm.runtime import Runtime
 
     space, contract = project.workspace, project.contract
-    kind = project.config.convert.types[0]
+    kind = project.config.export.types[0]
     rows = islice(read_rows(space.report / "predictions.jsonl"), TURN)
     bitmaps = [contract.open(space.dataset / row["image"]) for row in rows]
     with Runtime(space.text_gguf(kind), space.vision_gguf(kind), tiles=contract.tiles) as runtime:
@@ -243,18 +241,14 @@ def right_by_picture(project: Project) -> dict[str, bool]:
 
 def paired(smallest: Mapping[str, bool], other: Mapping[str, bool]) -> Row:
     """How much more often `other` is right on the pictures that both were asked: `difference` and
-    `ci` (shares), `n`, and how many only one of the two gets right.
-
-    Paired, the interval is much narrower than from two accuracies: what both get right or wrong
-    tells nothing of their difference. The interval is Bonett and Price's (2012, adjusted Wald)."""
+    `ci` (shares), `n`, and how many only one of the two gets right."""
     both = smallest.keys() & other.keys()
     gained = sum(other[key] and not smallest[key] for key in both)
     lost = sum(smallest[key] and not other[key] for key in both)
-    more, less = (gained + 1) / (len(both) + 2), (lost + 1) / (len(both) + 2)
-    reach = NORMAL * ((more + less - (more - less) ** 2) / (len(both) + 2)) ** 0.5
+    difference, low, high = intervals.paired(gained, lost, len(both))
     return {
-        "difference": (gained - lost) / len(both),
-        "ci": [max(-1.0, more - less - reach), min(1.0, more - less + reach)],
+        "difference": difference,
+        "ci": [low, high],
         "n": len(both),
         "only_this": gained,
         "only_smallest": lost,

@@ -65,7 +65,7 @@ def ask_build(
     if model and mmproj:
         return probe(Subject(model, mmproj, contract, pixels))
     if project:
-        kind, space = project.config.convert.types[0], project.workspace
+        kind, space = project.config.export.types[0], project.workspace
         files = space.text_gguf(kind), space.vision_gguf(kind)
         if all(file.is_file() for file in files):
             return probe(Subject(*files, contract, pixels))

@@ -115,7 +115,7 @@ def shipped(project: Project) -> dict[str, tuple[Path, Path]]:
     space = project.workspace
     found = {
         f"{kind} as shipped": (space.text_gguf(kind), space.vision_gguf(kind))
-        for kind in project.config.convert.types
+        for kind in project.config.export.types
     }
     for files in found.values():
         for file in files:

@@ -29,6 +29,7 @@ class Example:
     confidence: float
     """The teacher's, 0..1."""
     reason: str
+    source: str
     reviewed: bool
 
 
@@ -79,6 +80,7 @@ def _example(folder: Path, line: Line) -> Example:
         teacher=line.label,
         confidence=1.0 if line.confidence is None else line.confidence,
         reason=line.reason or "",
+        source=line.source,
         reviewed=line.reviewed,
     )
 

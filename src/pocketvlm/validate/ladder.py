@@ -48,7 +48,7 @@ def climb(project: Project, examples: Sequence[Example]) -> list[Step]:
     gc.collect()
     merged, trained = _merged(project, examples)
     steps.append(merged)
-    for kind in project.config.convert.types:
+    for kind in project.config.export.types:
         gc.collect()
         steps.append(_converted(project, examples, kind, trained))
     return steps

@@ -23,7 +23,7 @@ def verdict(
     project: Project, split: str, examples: Sequence[Example], steps: Sequence[Step], runtime: Row
 ) -> Row:
     """The content of metrics.json."""
-    kind = project.config.convert.types[0]
+    kind = project.config.export.types[0]
     files = project.workspace.text_gguf(kind), project.workspace.vision_gguf(kind)
     by_name = {step.name: step for step in steps}
     shipped = by_name[gguf_step(kind)]
@@ -141,7 +141,7 @@ def warnings(figures: Row) -> list[str]:
 
 def predictions(project: Project, examples: Sequence[Example], steps: Sequence[Step]) -> list[Row]:
     """One row a picture: its truth and what every step said."""
-    shipped = gguf_step(project.config.convert.types[0])
+    shipped = gguf_step(project.config.export.types[0])
     rows = []
     for at, example in enumerate(examples):
         answers = {step.name: step.texts[at] for step in steps}
