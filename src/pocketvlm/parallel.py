@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[T, R], None, None]:
     """Each item with what `work` makes of it, in the order of `items`, which may be endless: few
     are taken ahead. What `work` raises is raised at its item's turn, and what `items` raise after
     all that they gave before.

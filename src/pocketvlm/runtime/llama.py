@@ -23,8 +23,11 @@ from pocketvlm.contract import IMAGE, SINGLE, Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import loading
+from pocketvlm.runtime.grammar import Grammar
 from pocketvlm.runtime.loading import CONTEXT
+from pocketvlm.runtime.logits import likeliest, likelihood, log_softmax
 from pocketvlm.runtime.parts import Part, Tile, Tokens, cut, tiles_of
+from pocketvlm.runtime.sequences import Sequences
 from pocketvlm.sections import MARKER
 
 
@@ -40,6 +43,13 @@ class Answer:
     """Milliseconds from bitmap and prompt to the last token."""
     vision_ms: float
     """Of these, in the vision tower and the projector."""
+    prompt_ms: float
+    """Of these, in the text model until prompt and picture are read."""
+
+    @property
+    def answer_ms(self) -> float:
+        """Of these, in the tokens of the answer."""
+        return self.ms - self.vision_ms - self.prompt_ms
 
 
 class Runtime:
@@ -66,9 +76,16 @@ class Runtime:
         self._single, self._stock = tiles == "single", stock
         self._kept: Tokens = []
         self._handles: loading.Handles | None = loading.load(text, vision, threads, exact)
-        self._position = 0
         self.size = int(llama.llama_vocab_n_tokens(self._native.vocabulary))
         self.hidden = int(llama.llama_model_n_embd(self._native.model))
+        self._sequences = Sequences(
+            self._native.context,
+            size=self.size,
+            hidden=self.hidden,
+            room=CONTEXT,
+            most=CONTEXT,
+            count=loading.SEQUENCES,
+        )
         self.side, self.made_under = loading.recorded(vision)
         self.image_id = self.tokens(IMAGE)[0]
         self.end_ids = [
@@ -119,62 +136,89 @@ class Runtime:
     def ids(self, prompt: str, bitmap: Bitmap) -> list[int]:
         """Token ids of the whole prompt as the runtime lays it out, `<image>` in image slots."""
         ids: list[int] = []
-        with self._parts(prompt, bitmap) as parts:
+        with self.parts(prompt, bitmap) as parts:
             for part in parts:
                 ids += [self.image_id] * part.size if isinstance(part, Tile) else part
         return ids
 
-    def answer(self, prompt: str, bitmap: Bitmap, max_new_tokens: int) -> Answer:
-        """Greedy answer to one picture, up to an end-of-generation token or the limit."""
+    def answer(
+        self, prompt: str, bitmap: Bitmap, max_new_tokens: int, grammar: Grammar | None = None
+    ) -> Answer:
+        """Greedy answer to one picture, up to an end-of-generation token or the limit; of what a
+        grammar allows, where one is given."""
         self._tiles_repeat  # noqa: B018  asked once, outside of the time
+        choose = grammar.choose if grammar else likeliest
         started = time.perf_counter()
         vision = self._read(prompt, bitmap)
+        read = time.perf_counter() - started
         ids: list[int] = []
         ended = False
         while not ended and len(ids) < max_new_tokens:
             self._decode(ids[-1:])
-            ids.append(int(self._logits().argmax()))
+            ids.append(choose(self._cache.logits()))
             ended = ids[-1] in self.end_ids
         milliseconds = (time.perf_counter() - started) * 1000
+        if grammar:
+            grammar.restart()
         text = self.text(ids[:-1] if ended else ids)
-        return Answer(text, ids, ended, milliseconds, vision * 1000)
+        return Answer(text, ids, ended, milliseconds, vision * 1000, (read - vision) * 1000)
+
+    def open_context(self, sequences: int, room: int) -> Any:
+        """One more context, with `room` positions in each of several sequences. It is the caller's
+        to free, before the runtime is closed."""
+        return loading.open_context(self._native, sequences, room)
+
+    @property
+    def vision(self) -> Any:
+        """mtmd's context."""
+        return self._native.vision
+
+    def grammar(self, text: str) -> Grammar:
+        """A grammar (GBNF) for this model's tokens; close it before the runtime."""
+        return Grammar(self._native.vocabulary, text)
 
     def logits(self, prompt: str, bitmap: Bitmap) -> NDArray[np.float32]:
         """First-token logits, shape (vocabulary,)."""
         self._read(prompt, bitmap)
-        return self._logits().copy()
+        return self._cache.logits().copy()
 
     def likelihoods(
         self, prompt: str, bitmap: Bitmap, answers: Sequence[str]
     ) -> NDArray[np.float64]:
-        """Log-probability of each whole answer, shape (answers,); the prompt is read once.
+        """Log-probability of each whole answer, shape (answers,). The prompt is read once, and the
+        answers after it side by side, in one pass.
 
         An answer's text includes its end token."""
         self._read(prompt, bitmap)
-        first = _log_softmax(self._logits())
-        return np.array([self._likelihood(first, self.tokens(answer)) for answer in answers])
+        first = log_softmax(self._cache.logits())
+        every = [self.tokens(answer) for answer in answers]
+        beside = loading.SEQUENCES - 1
+        starts = range(0, len(every), beside)
+        return np.array(
+            [one for at in starts for one in self._score(first, every[at : at + beside])]
+        )
 
     def embeddings(self, bitmap: Bitmap) -> NDArray[np.float32]:
         """Tower and projector, shape (tiles, tile tokens, hidden)."""
-        with self._parts(MARKER, bitmap) as parts:
+        with self.parts(MARKER, bitmap) as parts:
             return np.stack([self._encode(tile) for tile in tiles_of(parts)])
 
     def text_logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """The text model alone: embeddings (n, hidden) to the last position's logits."""
-        values = np.ascontiguousarray(embeddings, np.float32)
-        if values.shape[1:] != (self.hidden,):
-            raise ValueError(f"embeddings of shape {values.shape}, expected (n, {self.hidden})")
         self._clear()
-        batch = llama.llama_batch_init(len(values), self.hidden, 1)
-        ctypes.memmove(batch.embd, values.ctypes.data, values.nbytes)
-        self._run(batch, len(values))
-        return self._logits().copy()
+        self._cache.see({0: embeddings})
+        return self._cache.logits().copy()
 
     @property
     def _native(self) -> loading.Handles:
         if self._handles is None:
             raise ValueError("the runtime is closed")
         return self._handles
+
+    @property
+    def _cache(self) -> Sequences:
+        self._native  # noqa: B018  freed memory must not be asked
+        return self._sequences
 
     def _piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(1024)
@@ -183,29 +227,23 @@ class Runtime:
         return buffer.raw[:count]
 
     def _clear(self) -> None:
-        llama.llama_memory_clear(self._native.memory, True)
-        self._position, self._kept = 0, []
-
-    def _rewind(self, position: int) -> None:
-        """Forget everything from a position on."""
-        if not llama.llama_memory_seq_rm(self._native.memory, 0, position, -1):
-            raise PocketError("llama.cpp could not shorten its KV cache")
-        self._position = position
+        self._cache.clear()
+        self._kept = []
 
     def _read(self, prompt: str, bitmap: Bitmap) -> float:
         """Evaluate a prompt; seconds spent in the vision tower.
 
         The tokens before the picture stay in the cache from one picture to the next."""
-        with self._parts(prompt, bitmap) as parts:
+        with self.parts(prompt, bitmap) as parts:
             start = parts[0] if isinstance(parts[0], list) else []
             if start and start == self._kept and not self._stock:
-                self._rewind(len(start))
+                self._cache.rewind(0, len(start))
             else:
                 self._clear()
                 self._decode(start)
             self._kept = start
             vision = time.perf_counter()
-            seen = self._see(tiles_of(parts))
+            seen = self.see(tiles_of(parts))
             vision = time.perf_counter() - vision
             for part in parts[1:] if start else parts:
                 if isinstance(part, Tile):
@@ -215,7 +253,7 @@ class Runtime:
         return vision
 
     @contextmanager
-    def _parts(self, prompt: str, bitmap: Bitmap) -> Iterator[list[Part]]:
+    def parts(self, prompt: str, bitmap: Bitmap) -> Iterator[list[Part]]:
         """Prompt and picture in parts. The bitmap must have the tower's side, or mtmd would resize
         it unasked."""
         wanted = (self.side, self.side, 3)
@@ -235,7 +273,7 @@ class Runtime:
         )
         return [before, tiles_of(parts)[-1], after]
 
-    def _see(self, tiles: Sequence[Tile]) -> list[NDArray[np.float32]]:
+    def see(self, tiles: Sequence[Tile]) -> list[NDArray[np.float32]]:
         """Embeddings of each tile; encoded once where the runtime makes equal tiles."""
         if len(tiles) > 1 and self._tiles_repeat:
             return [self._encode(tiles[0])] * len(tiles)
@@ -262,14 +300,14 @@ class Runtime:
 
     def _decode_image(self, tile: Tile, values: NDArray[np.float32]) -> None:
         """Append a tile; mtmd knows its positions and its attention."""
-        self._check_room(tile.size)
+        self._cache.check_room(0, tile.size)
         position = llama.llama_pos(0)
         failed = mtmd.mtmd_helper_decode_image_chunk(
             self._native.vision,
             self._native.context,
             tile.chunk,
             values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-            self._position,
+            self._cache.positions[0],
             0,
             CONTEXT,
             ctypes.byref(position),
@@ -278,54 +316,21 @@ class Runtime:
         )
         if failed:
             raise PocketError(f"llama.cpp could not decode an image chunk (code {failed})")
-        self._position = int(position.value)
+        self._cache.positions[0] = int(position.value)
 
-    def _decode(self, tokens: Sequence[int], every: bool = False) -> None:
-        """Append tokens, none or more; logits for the last one, or for every one."""
-        if tokens:
-            batch = llama.llama_batch_init(len(tokens), 0, 1)
-            for at, token in enumerate(tokens):
-                batch.token[at] = token
-            self._run(batch, len(tokens), every)
+    def _decode(self, tokens: Sequence[int]) -> None:
+        """Append tokens, none or more; logits for the last one."""
+        self._cache.read({0: tokens})
 
-    def _run(self, batch: Any, count: int, every: bool = False) -> None:
-        """Decode and free a batch."""
-        batch.n_tokens = count
-        for at in range(count):
-            batch.pos[at] = self._position + at
-            batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
-            batch.logits[at] = every or at == count - 1
-        try:
-            self._check_room(count)
-            if failed := llama.llama_decode(self._native.context, batch):
-                raise PocketError(f"llama.cpp could not decode {count} tokens (code {failed})")
-        finally:
-            llama.llama_batch_free(batch)
-        self._position += count
-
-    def _check_room(self, count: int) -> None:
-        """llama.cpp ends the process when a batch is larger than its limit: refuse before."""
-        if self._position + count > CONTEXT:
-            raise PocketError(
-                f"prompt, picture and answer need more than the {CONTEXT} tokens of the context: "
-                "shorten task.question or take a smaller device.side"
-            )
-
-    def _logits(self, at: int = -1) -> NDArray[np.float32]:
-        """Logits of a token of the last batch: a view that the next batch overwrites."""
-        pointer = llama.llama_get_logits_ith(self._native.context, at)
-        return np.ctypeslib.as_array(pointer, (self.size,))
-
-    def _likelihood(self, first: NDArray[np.float64], ids: Sequence[int]) -> float:
-        """Score an answer after the prompt, then roll the cache back to the prompt's end."""
-        start = self._position
-        self._decode(ids[:-1], every=True)
-        later = [_log_softmax(self._logits(at)) for at in range(len(ids) - 1)]
-        self._rewind(start)
-        return sum(float(row[token]) for row, token in zip([first, *later], ids, strict=True))
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-probabilities in double precision."""
-    shifted = logits.astype(np.float64) - float(logits.max())
-    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+    def _score(self, first: NDArray[np.float64], answers: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probabilities of answers after the prompt, side by side."""
+        beside = range(1, len(answers) + 1)
+        self._cache.fork(0, beside)
+        longer = {at: ids[:-1] for at, ids in zip(beside, answers, strict=True)}
+        self._cache.read(longer, every=True)
+        scores = []
+        for at, ids in zip(beside, answers, strict=True):
+            later = [log_softmax(self._cache.logits(at, place)) for place in range(len(ids) - 1)]
+            scores.append(likelihood(first, later, ids))
+            self._cache.rewind(at, 0)
+        return scores

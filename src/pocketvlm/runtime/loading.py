@@ -22,6 +22,12 @@ CONTEXT = 2048
 MICRO_BATCH = 512
 """Tokens that llama.cpp computes at once."""
 
+SEQUENCES = 64
+"""Sequences side by side in the cache, which they share: the picture's own, and its answers'."""
+
+CELLS = 256
+"""llama.cpp gives a sequence that shares nothing a multiple of so many positions."""
+
 TINY = 32 * 2**20
 """Bytes below which a text model is computed by one thread."""
 
@@ -59,8 +65,8 @@ class Handles:
     model: Any
     context: Any
     vision: Any
-    memory: Any
     vocabulary: Any
+    threads: int
     owner: ExitStack
 
     def close(self) -> None:
@@ -97,8 +103,8 @@ def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
             model,
             context,
             seeing,
-            llama.llama_get_memory(context),
             llama.llama_model_get_vocab(model),
+            threads,
             opened.pop_all(),
         )
 
@@ -151,10 +157,24 @@ def _model_settings() -> Any:
     return settings
 
 
+def open_context(handles: Handles, sequences: int, room: int) -> Any:
+    """A context whose sequences have `room` positions each, a multiple of CELLS, and share none.
+    PocketError when there is no memory for it."""
+    settings = _context_settings(handles.threads, exact=False)
+    settings.n_ctx, settings.n_seq_max, settings.kv_unified = sequences * room, sequences, False
+    settings.n_batch = max(CONTEXT, room)
+    with reasons() as why:
+        context = llama.llama_init_from_model(handles.model, settings)
+        if not context:
+            raise PocketError(f"llama.cpp opens no context ({'; '.join(why)}): free some memory")
+    return context
+
+
 def _context_settings(threads: int, exact: bool) -> Any:
     settings = llama.llama_context_default_params()
     settings.n_ctx = settings.n_batch = CONTEXT
     settings.n_ubatch = MICRO_BATCH
+    settings.n_seq_max, settings.kv_unified = SEQUENCES, True
     settings.n_threads = settings.n_threads_batch = threads
     if exact:
         settings.type_k = settings.type_v = llama.GGML_TYPE_F32
