@@ -11,13 +11,11 @@ from pocketvlm.base import RECORD, find_base
 from pocketvlm.config import parse_config
 from pocketvlm.pipeline import STAGES, execute
 from pocketvlm.project import Project
-from pocketvlm.runtime import ask_layout, identity
+from pocketvlm.runtime import ask_layout
 from pocketvlm.student.load import load_model
 from pocketvlm.student.tiny import save_tiny
-from pocketvlm.validate.examples import read_examples
-from pocketvlm.validate.verdict import verdict
 from pocketvlm.workspace import Row, write_json
-from tests.validate.conftest import LABELS, SIDE, history, ladder, lines, settings
+from tests.validate.conftest import LABELS, SIDE, history, lines, settings
 
 HUB = "HuggingFaceTB/SmolVLM-256M-Instruct"
 COMMIT = "0123456789" * 4
@@ -76,23 +74,3 @@ def merge(project: Project) -> Row:
         shutil.copyfile(base / name, folder / name)
     project.record_contract(folder, ask_layout(base, project.contract))
     return {}
-
-
-def judge(project: Project) -> Project:
-    """metrics.json as if llama.cpp had answered three pictures of four."""
-    for kind in project.config.export.types:
-        project.workspace.gguf.mkdir(exist_ok=True)
-        project.workspace.text_gguf(kind).write_bytes(b"text")
-        project.workspace.vision_gguf(kind).write_bytes(b"vision")
-
-    def work(project: Project) -> Row:
-        split, examples = read_examples(project)
-        said = [one.truth if at else "nothing" for at, one in enumerate(examples)]
-        steps = ladder(said, base=["a"] * len(said), likelihood=["fire"] * len(said))
-        figures = verdict(project, split, examples, steps, identity())
-        write_json(project.workspace.report / "metrics.json", figures)
-        (project.workspace.report / "report.html").write_text("for people")
-        return figures
-
-    run(project, "validate", work)
-    return project

@@ -17,12 +17,13 @@ from PIL import Image
 
 from pocketvlm.base import RECORD
 from pocketvlm.config import parse_config
-from pocketvlm.model_card import Model, judged, model_card
+from pocketvlm.model_card import Model, judged, model_card, render
 from pocketvlm.project import Project
 from pocketvlm.student.inputs import pixel_values
 from pocketvlm.student.load import load_adapter, load_merged
-from pocketvlm.workspace import read_json, read_record, write_json
-from tests.models import COMMIT, HUB, judge, modelled
+from pocketvlm.workspace import Row, read_json, read_record, write_json
+from tests.judged import judge
+from tests.models import COMMIT, HUB, modelled, run
 from tests.validate.conftest import LABELS, settings
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>{}"), max_size=60)
@@ -152,9 +153,46 @@ def test_limits_name_the_splits_that_there_are(project: Project) -> None:
 def test_the_verdict_is_told(whole: Project) -> None:
     card = model_card(whole, "merged")
     assert "**75.0% of 4 pictures** answered right by `model-Q8_0.gguf`" in card
-    assert "The gate of 85.0% is **missed**" in card
-    assert "| torch base, likelihood | 25.0% |" in card
+    assert "Gates: the lower bound of accuracy at least 85.0%, found 30.1%: **missed**" in card
     assert "> Mind: only 4 pictures were asked" in card and UNJUDGED not in card
+
+
+def test_the_ladder_says_what_each_step_changed(whole: Project) -> None:
+    card = model_card(whole, "merged")
+    ships = "| llama.cpp Q8_0, ships | 75.0% | 10.0% to 90.0% | +0.0 (-12.0 to +79.0) |"
+    for row in (
+        "| torch base, likelihood | 25.0% | 10.0% to 90.0% |  |  |  |",
+        f"{ships} torch merged | 100.0% |",
+        "| 50.0% | 10.0% to 90.0% | -25.0 (-59.0 to +31.0) | llama.cpp Q8_0 | 75.0% |",
+    ):
+        assert row in card
+
+
+def test_the_recommendation_and_unsure_are_told(whole: Project) -> None:
+    card = model_card(whole, "adapter")
+    assert "\nNot enough pictures to tell; llama.cpp Q8_0 is safe meanwhile.\n" in card
+    assert "Below a confidence of 0.710 an answer is `unsure`, chosen on 6 pictures of val" in card
+    assert "50.0% of the pictures are answered, 100.0% of these right." in card
+
+
+def test_a_verdict_without_base_and_calibration_is_told(project: Project) -> None:
+    path = project.workspace.report / "metrics.json"
+    metrics = read_record(path) | {"base": None, "calibration": None}
+    card = render(project, "merged", project.workspace.merged, metrics)
+    assert "the commonest label would give 50.0%.\n" in card
+    assert "How sure the student is was not calibrated" in card
+
+
+def test_the_verdict_of_an_older_version_is_not_told(project: Project) -> None:
+    def work(project: Project) -> Row:
+        path = project.workspace.report / "metrics.json"
+        older = read_record(path) | {"gates": {"min_accuracy": {"value": 0.85, "passed": True}}}
+        del older["mmproj_type"]
+        write_json(path, older)
+        return older
+
+    run(project, "validate", work)
+    assert UNJUDGED in model_card(project, "merged")
 
 
 @pytest.mark.parametrize(

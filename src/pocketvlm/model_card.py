@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pocketvlm.base import RECORD
 from pocketvlm.contract import STOPS
 from pocketvlm.layout import Layout
-from pocketvlm.pages import markdown_pages
+from pocketvlm.pages import markdown_pages, percent
 from pocketvlm.project import CONTRACT, Project
 from pocketvlm.sections import MACHINE
 from pocketvlm.workspace import Row, fingerprint, read_record, read_rows
@@ -30,6 +30,19 @@ DATA: Row = {"dataset_type": "imagefolder", "dataset_name": "pictures of this pr
 
 JUDGED = ("adapter", "merged", "gguf")
 """What a verdict is about."""
+
+SINCE = "mmproj_type"
+"""A key that metrics.json has had since gates and ladder are as told here."""
+
+GATES = {
+    "accuracy": "the lower bound of accuracy",
+    "worst_recall": "the worst label's recall",
+    "one_word": "answers of one word",
+    "agreement": "answers as the merged model's in torch",
+    "mib": "MiB of both files",
+    "ms": "milliseconds a picture",
+}
+"""Gates for people; the last two are no shares."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ def home(project: Project, what: Model) -> Path:
 
 
 def judged(project: Project) -> Row | None:
-    """metrics.json, if it is about the files as they are now, by what `validate` wrote down."""
+    """metrics.json, if it is about the files as they are now, by what `validate` wrote down; None
+    also where an older version judged."""
     path, manifest = (
         project.workspace.report / "metrics.json",
         project.workspace.manifest("validate"),
@@ -68,7 +82,7 @@ def judged(project: Project) -> Row | None:
     if not (path.is_file() and manifest.is_file()):
         return None
     metrics, made = read_record(path), read_record(manifest)
-    if metrics.get("contract") != project.contract.hash:
+    if metrics.get("contract") != project.contract.hash or SINCE not in metrics:
         return None
     known = made.get("inputs", {}) | made.get("outputs", {})
     names = ("report/metrics.json", *JUDGED)
@@ -96,6 +110,45 @@ def render(project: Project, what: Model, folder: Path, metrics: Row | None) -> 
         pictures=count_pictures(project),
         teachers=[teacher.model for teacher in project.config.teachers],
         metrics=metrics,
+        gates=gates_in_words(metrics["gates"]) if metrics else "",
+        calibrated=calibration_in_words(metrics["calibration"]) if metrics else "",
+    )
+
+
+def gates_in_words(gates: Row) -> str:
+    """The gates of metrics.json in a sentence: wanted, found, and by how much one was missed."""
+    told = [
+        f"{GATES[name]} at {row['bound']} {_amount(name, row['wanted'])}, "
+        f"found {_amount(name, row['found'])}: "
+        + ("passed" if row["passed"] else f"**missed** by {_amount(name, row['by'], ' points')}")
+        for name, row in gates.items()
+    ]
+    return f"Gates: {'; '.join(told)}." if told else "No gate was judged."
+
+
+def _amount(gate: str, value: float, unit: str = "%") -> str:
+    """A gate's figure or its distance, as people write it."""
+    if gate in ("mib", "ms"):
+        return f"{value:,.1f}"
+    return percent(value).replace("%", unit)
+
+
+def calibration_in_words(calibration: Row | None) -> str:
+    """When the app does better to say `unsure`, and what that brings, in one or two sentences."""
+    if calibration is None:
+        return "How sure the student is was not calibrated: there were no pictures for it."
+    wanted = f"{calibration['sure'] * 100:g}%"
+    fitted = (
+        f"{calibration['n_val']} pictures of val (temperature {calibration['temperature']:.2f})"
+    )
+    if calibration["unsure_below"] is None:
+        return f"On {fitted} no confidence makes answers right {wanted} of the time: no `unsure`."
+    right = calibration["accuracy_when_sure"]
+    return (
+        f"Below a confidence of {calibration['unsure_below']:.3f} an answer is `unsure`, chosen on "
+        f"{fitted} for {wanted} of the others to be right. Measured: "
+        f"{percent(calibration['coverage'])} of the pictures are answered"
+        + (f", {percent(right)} of these right." if right is not None else ".")
     )
 
 

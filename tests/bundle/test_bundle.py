@@ -2,12 +2,15 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 
 from pocketvlm.bundle import bundle
+from pocketvlm.contract import Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.project import Project
-from pocketvlm.workspace import read_json, sha256_file, write_json
+from pocketvlm.runtime import Runtime
+from pocketvlm.workspace import Row, read_json, read_record, sha256_file, write_json
 
 from .conftest import figures_of
 
@@ -17,6 +20,7 @@ FILES = [
     "android",
     "contract.json",
     "golden",
+    "labels.gbnf",
     "mmproj-Q8_0.gguf",
     "model-Q8_0.gguf",
 ]
@@ -59,12 +63,42 @@ def test_figures_of_another_contract_are_refused(project: Project) -> None:
 
 
 def test_missing_files_and_figures_are_named(project: Project) -> None:
-    (project.workspace.report / "metrics.json").unlink()
-    with pytest.raises(PocketError, match=r"metrics\.json does not exist"):
-        bundle(project)
     project.workspace.vision_gguf("Q8_0").unlink()
     with pytest.raises(PocketError, match=r"mmproj-Q8_0\.gguf does not exist: run"):
         bundle(project)
+    (project.workspace.report / "metrics.json").unlink()
+    with pytest.raises(
+        PocketError, match=r"metrics\.json does not exist: run `pocketvlm validate`"
+    ):
+        bundle(project)
+
+
+@pytest.mark.parametrize("missing", ["type", "mmproj_type", "model", "mmproj", "ways"])
+def test_an_older_verdict_has_to_be_made_again(project: Project, missing: str) -> None:
+    older = figures_of(project)
+    del older[missing]
+    write_json(project.workspace.report / "metrics.json", older)
+    with pytest.raises(PocketError, match=r"older version.*run `pocketvlm validate` again"):
+        bundle(project)
+
+
+def test_the_pair_that_validate_names_ships(project: Project) -> None:
+    """Not the first types, and not one type for both."""
+    from pocketvlm.export import export_text
+
+    assert project.config.export.mmproj[0] == "F16" and project.config.export.types[0] == "Q8_0"
+    text = project.workspace.text_gguf("F16")
+    export_text(project.workspace.merged, text, "F16")
+    figures = figures_of(project)
+    figures["files"] |= {text.name: sha256_file(text)}
+    write_json(
+        project.workspace.report / "metrics.json", figures | {"model": text.name, "type": "F16"}
+    )
+    shipped = bundle(project)["files"]
+    assert {name for name in shipped if name.endswith(".gguf")} == {text.name, "mmproj-Q8_0.gguf"}
+    contract = read_json(project.workspace.bundle / "contract.json")
+    assert (contract["model"], contract["mmproj"]) == (text.name, "mmproj-Q8_0.gguf")
+    assert (contract["type"], contract["mmproj_type"]) == ("F16", "Q8_0")
 
 
 def test_a_second_bundle_takes_the_place_of_the_first(project: Project) -> None:
@@ -97,3 +131,49 @@ def test_contract_json_names_everything_the_app_needs(project: Project) -> None:
     }
     assert contract["runtime"]["package"].startswith("llama-cpp-python")
     assert (contract["tile_count"], contract["tile_tokens"]) == (2, 1)
+
+
+def contract_with(project: Project, **figures: object) -> Row:
+    """contract.json of a verdict with other figures."""
+    write_json(project.workspace.report / "metrics.json", figures_of(project) | figures)
+    bundle(project)
+    return read_record(project.workspace.bundle / "contract.json")
+
+
+def test_calibration_is_a_fact_beside_the_contract(project: Project) -> None:
+    contract = contract_with(project)
+    assert contract["calibration"] == {
+        "temperature": 1.25,
+        "unsure_below": 0.71,
+        "sure": 0.95,
+        "coverage": 0.8,
+        "accuracy_when_sure": 0.975,
+        "n_val": 120,
+    }
+    without = contract_with(project, calibration=None)
+    assert "calibration" not in without
+    assert contract["hash"] == without["hash"] == project.contract.hash
+    assert Contract.read(contract) == Contract.read(without) == project.contract
+
+
+def test_the_ways_are_told_apart(project: Project) -> None:
+    assert contract_with(project)["ways"] == {
+        "greedy": {"accuracy": 0.9, "ms": 12.3},
+        "likelihood": {"accuracy": 0.92, "ms": 14.6},
+        "grammar": {"accuracy": 0.91, "ms": 12.4},
+    }
+
+
+def test_the_grammar_lets_labels_through_and_nothing_else(project: Project) -> None:
+    """llama.cpp reads the file that ships, also a label with a bar in it."""
+    contract = contract_with(project)
+    text = (project.workspace.bundle / "labels.gbnf").read_text()
+    assert text == contract["grammar"] and text.startswith('root ::= " water" | ')
+    space = project.workspace
+    files = space.text_gguf("Q8_0"), space.vision_gguf("Q8_0")
+    with Runtime(*files) as runtime, runtime.grammar(text) as grammar:
+        said = {
+            runtime.answer(project.contract.prompt, bitmap, 8, grammar).text
+            for bitmap in np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+        }
+    assert said <= {f" {label}" for label in project.contract.labels}

@@ -1,5 +1,6 @@
 """ask.hpp, the app's way to ask, against Runtime: compiled, linked with its libraries, and run."""
 
+import math
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
+from scipy.special import softmax
 
 import pocketvlm.bundle
 from pocketvlm.contract import END
@@ -34,6 +36,9 @@ PROMPTS = (
 CONTEXT = 2048
 """Tokens of the driver's context and, unless told otherwise, of a batch."""
 
+ANSWERS = [f" {word}{END}" for word in ("wood", "water", "Grüße", "33 cats", "w")] + [END]
+"""Of one token to many; what they say does not matter."""
+
 Asked = tuple[str, Bitmap]
 
 
@@ -48,6 +53,8 @@ class Reply:
     """Runs of the vision tower."""
     evaluated: int
     """Tokens and embeddings of prompts that the text model computed."""
+    likelihoods: NDArray[np.float64] | None
+    """Of the answers, where some were asked about."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,11 @@ class Driver:
         asked: Sequence[Asked],
         folder: Path,
         *,
+        answers: Sequence[str] = (),
         exact: bool = False,
         batch: int = CONTEXT,
+        sequences: int = 1,
+        unified: bool = True,
     ) -> list[Reply | str]:
         """Replies, or the error of those that failed."""
         folders = [folder / str(at) for at in range(len(asked))]
@@ -72,7 +82,9 @@ class Driver:
             each.mkdir(parents=True)
             (each / "prompt").write_bytes(prompt.encode())
             (each / "rgb").write_bytes(bitmap.tobytes())
-        settings = [tiles, "exact" if exact else "usual", str(batch), str(SIDE), str(LENGTH)]
+            (each / "answers").write_bytes("\n".join(answers).encode())
+        settings = [tiles, "exact" if exact else "usual", str(batch), str(sequences)]
+        settings += ["unified" if unified else "apart", str(SIDE), str(LENGTH)]
         command = [str(self.program), *map(str, pair), *settings, *map(str, folders)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -82,11 +94,15 @@ class Driver:
 def reply(folder: Path) -> Reply | str:
     if (folder / "error").exists():
         return (folder / "error").read_text()
+    encodings, evaluated = map(int, (folder / "counts").read_text().split())
+    scored = folder / "likelihoods"
     return Reply(
         np.fromfile(folder / "ids", np.int32).tolist(),
         np.fromfile(folder / "logits", np.float32),
         (folder / "answer").read_bytes().decode(errors="replace"),
-        *map(int, (folder / "counts").read_text().split()),
+        encodings,
+        evaluated,
+        np.fromfile(scored, np.float64) if scored.exists() else None,
     )
 
 
@@ -261,6 +277,135 @@ def test_a_context_may_take_smaller_batches(
         assert np.abs(one.logits - other.logits).max() < 1e-4
 
 
+def likelihoods(made: Sequence[Reply | str]) -> NDArray[np.float64]:
+    """Of all replies, shape (replies, answers)."""
+    return np.stack([each.likelihoods for each in replies(made) if each.likelihoods is not None])
+
+
+@pytest.fixture(scope="session")
+def expected(exact_pair: Pair, asked: list[Asked]) -> NDArray[np.float64]:
+    """What Runtime gives each answer."""
+    with Runtime(*exact_pair, exact=True, threads=1) as runtime:
+        return np.stack([runtime.likelihoods(*each, ANSWERS) for each in asked])
+
+
+@pytest.mark.parametrize(
+    ("sequences", "unified"),
+    [(1, True), (2, True), (len(ANSWERS), True), (64, True), (2, False), (len(ANSWERS), False)],
+)
+def test_whole_answers_are_as_likely_as_runtime_says(
+    ask: Driver,
+    exact_pair: Pair,
+    asked: list[Asked],
+    expected: NDArray[np.float64],
+    tmp_path: Path,
+    sequences: int,
+    unified: bool,
+) -> None:
+    """One after the other, a few at a time, and all in one batch."""
+    said = ask(
+        exact_pair,
+        "runtime",
+        asked,
+        tmp_path,
+        answers=ANSWERS,
+        exact=True,
+        sequences=sequences,
+        unified=unified,
+    )
+    made = likelihoods(said)
+    assert np.abs(made - expected).max() < 1e-4
+    assert np.ptp(expected, axis=0).min() > 0.1, "the pictures must matter"
+
+
+@pytest.mark.parametrize("tiles", ["runtime", "single"])
+@pytest.mark.parametrize("sequences", [1, 64])
+def test_likelihoods_of_the_phones_type_are_runtimes(
+    ask: Driver, pair: Pair, asked: list[Asked], tmp_path: Path, tiles: str, sequences: int
+) -> None:
+    said = ask(pair, tiles, asked, tmp_path, answers=ANSWERS, sequences=sequences)
+    with Runtime(*pair, tiles=tiles, threads=1) as runtime:
+        ours = np.stack([runtime.likelihoods(*each, ANSWERS) for each in asked])
+    assert np.abs(likelihoods(said) - ours).max() < 1e-4
+
+
+def test_likelihoods_may_take_small_batches(
+    ask: Driver,
+    exact_pair: Pair,
+    asked: list[Asked],
+    expected: NDArray[np.float64],
+    tmp_path: Path,
+) -> None:
+    said = ask(
+        exact_pair,
+        "runtime",
+        asked,
+        tmp_path,
+        answers=ANSWERS,
+        exact=True,
+        sequences=3,
+        batch=3,
+    )
+    made = likelihoods(said)
+    assert np.abs(made - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("sequences", [1, 64])
+def test_likelihoods_read_the_picture_once_and_leave_nothing(
+    ask: Driver, pair: Pair, asked: list[Asked], tmp_path: Path, sequences: int
+) -> None:
+    """A reply reads the prompt three times then; noise is asked first."""
+    paths = tmp_path / "plain", tmp_path / "scored"
+    plain = replies(ask(pair, "runtime", asked, paths[0], sequences=sequences))
+    made = replies(ask(pair, "runtime", asked, paths[1], answers=ANSWERS, sequences=sequences))
+    assert [each.encodings for each in made] == [2 + 3 * n for n in range(1, len(asked) + 1)]
+    for one, other in zip(plain, made, strict=True):
+        assert np.array_equal(one.logits, other.logits)
+        assert (one.ids, one.answer) == (other.ids, other.answer)
+
+
+def test_failed_likelihoods_do_no_harm(
+    ask: Driver, pair: Pair, asked: list[Asked], tmp_path: Path
+) -> None:
+    """One answer is longer than the context: when that shows, the further sequences are there."""
+    paths = tmp_path / "failed", tmp_path / "plain"
+    long = [*ANSWERS, "no " * CONTEXT]
+    failed = ask(pair, "runtime", asked[:2], paths[0], answers=long, sequences=64)
+    assert all("the context is full" in str(each) for each in failed)
+    _, second = replies(ask(pair, "runtime", asked[:2], paths[1], sequences=64))
+    after = np.fromfile(tmp_path / "failed/1/logits", np.float32)
+    assert np.array_equal(after, second.logits)
+
+
+def choose(ask: Driver, *given: float) -> tuple[int, float, bool]:
+    """Temperature, threshold, likelihoods; what choose makes of them."""
+    command = [str(ask.program), "choose", *map(repr, given)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    label, confidence, unsure = done.stdout.split()
+    return int(label), float(confidence), unsure == "1"
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_choice_is_the_likeliest_at_its_temperature(ask: Driver, temperature: float) -> None:
+    said = [-3.5, -0.25, -700.0, -1.0]
+    label, confidence, unsure = choose(ask, temperature, 0.0, *said)
+    assert (label, unsure) == (1, False)
+    assert math.isclose(confidence, softmax(np.array(said) / temperature).max(), rel_tol=1e-12)
+
+
+def test_the_choice_is_unsure_below_its_threshold(ask: Driver) -> None:
+    said = [-2000.0, -2000.0 - math.log(3)]  # three to one, both next to impossible
+    assert choose(ask, 1.0, 0.76, *said)[2] and not choose(ask, 1.0, 0.74, *said)[2]
+    assert not choose(ask, 1.0, 1.0, -5.0)[2], "as sure as the threshold is sure enough"
+
+
+@pytest.mark.parametrize(("temperature", "said"), [("0", ["-1"]), ("nan", ["-1"]), ("1", [])])
+def test_nothing_to_choose_from_is_an_error(ask: Driver, temperature: str, said: list[str]) -> None:
+    command = [str(ask.program), "choose", temperature, "0", *said]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "choose needs answers and a temperature" in done.stderr
+
+
 def test_an_error_names_its_cause_and_does_no_harm(
     ask: Driver, pair: Pair, pictures: list[Bitmap], tmp_path: Path
 ) -> None:
@@ -295,7 +440,8 @@ def test_it_cannot_be_made_wrong(
     ask: Driver, pair: Pair, tmp_path: Path, tiles: str, text: str | None, reason: str
 ) -> None:
     files = [str(tmp_path / text) if text else str(pair[0]), str(pair[1])]
-    command = [str(ask.program), *files, tiles, "usual", "2048", str(SIDE), "8"]
+    settings = [tiles, "usual", "2048", "1", "unified", str(SIDE), "8"]
+    command = [str(ask.program), *files, *settings]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert reason in done.stderr

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 from pocketvlm.bundle.golden import drawn
 from pocketvlm.bundle.kotlin import device_contract_kt, golden_pictures_test_kt, literal
 from pocketvlm.config import parse_config
-from pocketvlm.contract import Contract
+from pocketvlm.contract import END, Contract
+from pocketvlm.runtime import gbnf
 from pocketvlm.workspace import Row, read_json, write_json
 
 from .kotlin import program, run, write_argb, write_pictures
@@ -20,6 +22,19 @@ QUESTION = 'Which "$one",\n${it} \\n — 木?'
 LAYOUT = [{"text": list(range(50))}, {"picture": 16}, {"text": [7]}, {"picture": 16}, {"text": [8]}]
 IDS = [*range(50), *[60] * 16, 7, *[60] * 16, 8]
 SIDES = {"bilinear": 256, "lanczos": 192, "area": 64}
+
+CALIBRATION = {
+    "temperature": 1.5e-05 + 1.25,
+    "unsure_below": 0.71,
+    "sure": 0.995,
+    "coverage": 0.84,
+    "accuracy_when_sure": 0.962,
+    "n_val": 1234567,
+}
+NO_THRESHOLD = {"unsure_below": None, "coverage": None, "accuracy_when_sure": None}
+
+CALIBRATIONS = {"bilinear": CALIBRATION, "lanczos": CALIBRATION | NO_THRESHOLD, "area": None}
+"""With a threshold, without one, and none."""
 
 
 def contract_of(resize: str) -> Contract:
@@ -32,14 +47,20 @@ def contract_of(resize: str) -> Contract:
 
 def described(resize: str) -> Row:
     """contract.json, as far as the Kotlin is made of it."""
-    return contract_of(resize).describe() | {
-        "layout": LAYOUT,
-        "image_token_id": 60,
-        "end_token_id": 5,
-        "answers": {label: [9, 5] for label in LABELS},
-        "model": "model-Q8_0.gguf",
-        "mmproj": "mmproj-Q8_0.gguf",
-    }
+    calibration = CALIBRATIONS[resize]
+    return (
+        contract_of(resize).describe()
+        | ({"calibration": calibration} if calibration else {})
+        | {
+            "layout": LAYOUT,
+            "image_token_id": 60,
+            "end_token_id": 5,
+            "answers": {label: [9, 5] for label in LABELS},
+            "model": "model-Q8_0.gguf",
+            "mmproj": "mmproj-Q8_0.gguf",
+            "grammar": gbnf(LABELS),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +120,9 @@ def test_constants_are_the_contracts(constants: Path) -> None:
     assert told == [
         *("256", "true", contract.prompt, "<__media__>", "runtime", "32", "5", "60"),
         *("model-Q8_0.gguf", "mmproj-Q8_0.gguf", contract.hash, " ".join(map(str, IDS))),
+        *(gbnf(LABELS), "1.250015", "0.71", "null", "null"),
         *LABELS,
+        *(f" {label}{END}" for label in LABELS),
     ]
 
 
@@ -112,6 +135,49 @@ def test_an_answer_is_stripped_as_where_it_was_measured(constants: Path) -> None
 
 def test_other_answers_are_no_label(constants: Path) -> None:
     assert (constants / "others").read_text() == " ".join(["null"] * 5)
+
+
+TEMPERATURES = {"pocketvlm": CALIBRATION["temperature"], "lanczos": 1.250015, "area": 1.0}
+
+SAID = [
+    [-0.1, -3.0, -4.5],
+    [-700.0, -701.0, -900.0],
+    [-2.0, -2.0, -2.0],
+    [-4.5, -0.25, -2.25],
+    [-90.0, -1e-12, -80.0],
+]
+"""Log-probabilities of the three labels."""
+
+
+@pytest.fixture(scope="module")
+def sureness(jar: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What each contract makes of SAID."""
+    folder = tmp_path_factory.mktemp("sureness")
+    lines = (" ".join(map(repr, row)) for row in SAID)
+    (folder / "likelihoods").write_text("\n".join(lines))
+    run(jar, "sureness", folder)
+    return folder
+
+
+@pytest.mark.parametrize("package", TEMPERATURES)
+def test_confidences_are_those_of_the_calibration(sureness: Path, package: str) -> None:
+    told = (sureness / package).read_bytes().decode().split("\0")
+    for row, said in zip(told, SAID, strict=True):
+        made = [float(value) for value in row.split("\n")[:3]]
+        assert made == pytest.approx(softmax(np.array(said) / TEMPERATURES[package]), rel=1e-12)
+
+
+@pytest.mark.parametrize("package", TEMPERATURES)
+def test_unsure_is_what_lies_below_the_threshold(sureness: Path, package: str) -> None:
+    told = [row.split("\n") for row in (sureness / package).read_bytes().decode().split("\0")]
+    for confidences, (*_, sure, label) in zip(SAID, told, strict=True):
+        best = max(softmax(np.array(confidences) / TEMPERATURES[package]))
+        expected = package != "pocketvlm" or best >= 0.71
+        assert sure == str(expected).lower()
+        likeliest = list(LABELS)[int(np.argmax(confidences))]
+        assert label == (likeliest if expected else "null")
+    said = {row[3] for row in told}
+    assert said == ({"true", "false"} if package == "pocketvlm" else {"true"})
 
 
 MISTAKES = {
@@ -208,6 +274,12 @@ def test_the_way_of_the_tiles_and_the_orientation_are_said() -> None:
     assert "Only the overview is evaluated" in text
     assert "EXIF = false" in text
     assert "The app does not turn pictures by their EXIF orientation" in text
+
+
+def test_a_threshold_that_no_test_picture_reached_is_said() -> None:
+    none = CALIBRATION | {"coverage": 0.0, "accuracy_when_sure": None}
+    text = device_contract_kt(described("bilinear") | {"calibration": none})
+    assert text.isascii() and "Measured: 0.0% of the pictures answered.\n" in text
 
 
 def test_only_the_bilinear_contract_is_compared_with_createscaledbitmap() -> None:

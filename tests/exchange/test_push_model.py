@@ -16,7 +16,8 @@ from pocketvlm.exchange.push_model import check_model, write_model
 from pocketvlm.model_card import Model
 from pocketvlm.project import Project
 from pocketvlm.workspace import fingerprint, read_json, write_json, write_rows
-from tests.models import COMMIT, HUB, adapt, judge, modelled, run
+from tests.judged import judge
+from tests.models import COMMIT, HUB, adapt, modelled, run
 from tests.validate.conftest import settings
 
 from .hub import TOKEN, FakeHub, Repo

@@ -4,6 +4,13 @@
 //     pocketvlm::Asker asker(context, vision, "runtime");      // contract.json: tiles
 //     std::string text = asker.answer(prompt, rgb, side, 32);  // prompt, side, max_new_tokens
 //
+// or, to know how sure the student is (contract.json: calibration; LABELS, ANSWERS, TEMPERATURE and
+// UNSURE_BELOW of DeviceContract.kt):
+//
+//     const auto said = asker.likelihoods(prompt, rgb, side, answers);
+//     const auto choice = pocketvlm::choose(said, temperature, unsure_below);
+//     // labels[choice.label], choice.confidence, choice.unsure
+//
 // `rgb` is the contract's bitmap: side * side pixels of a red, a green and a blue byte. mtmd would
 // resize one of another side without a word. What all pictures share is computed once: the text
 // before the picture, and the vision tower where all tiles of a picture hold the same pixels.
@@ -12,6 +19,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,9 +34,29 @@
 
 namespace pocketvlm {
 
+struct Choice {
+    std::size_t label;  // its place among the answers
+    double confidence;  // how likely it is right, 0..1, as measured on pictures of the validation
+    bool unsure;        // the app does better to say that it does not know
+};
+
+// The likeliest answer and how sure it is: softmax(likelihoods / temperature). Without a calibration
+// take temperature 1 and unsure_below 0, which calls nothing unsure.
+inline Choice choose(const std::vector<double> &likelihoods, double temperature,
+                     double unsure_below) {
+    if (likelihoods.empty() || !(temperature > 0)) {
+        throw std::runtime_error("pocketvlm: choose needs answers and a temperature above 0");
+    }
+    const auto best = std::max_element(likelihoods.begin(), likelihoods.end());
+    double sum = 0;  // at least 1: the best is among them
+    for (const double each : likelihoods) sum += std::exp((each - *best) / temperature);
+    const auto label = static_cast<std::size_t>(best - likelihoods.begin());
+    return {label, 1 / sum, 1 / sum < unsure_below};
+}
+
 class Asker {
 public:
-    // Context and vision stay the caller's and outlive the Asker. Sequence 0 of the context is the
+    // Context and vision stay the caller's and outlive the Asker. The context's sequences are the
     // Asker's alone: it keeps tokens there from picture to picture. One thread at a time.
     Asker(llama_context *context, mtmd_context *vision, const std::string &tiles)
         : context_(context), vision_(vision), single_(tiles == "single") {
@@ -52,6 +80,41 @@ public:
             next = logits();
         }
         return text;
+    }
+
+    // Log-probability of each whole answer, its end token included, in double precision: " word" and
+    // the end token, DeviceContract.ANSWERS. The picture is read once, and all answers in one batch
+    // where the context has a sequence for each (n_seq_max, best with kv_unified); with fewer, so
+    // many at a time.
+    std::vector<double> likelihoods(const std::string &prompt, const unsigned char *rgb, int side,
+                                    const std::vector<std::string> &answers) {
+        std::vector<Tokens> ids;
+        for (const std::string &answer : answers) {
+            ids.push_back(tokens(answer));
+            check(!ids.back().empty(), "an answer is empty");
+        }
+        const std::vector<float> first = first_logits(prompt, rgb, side);
+        std::vector<double> sums;
+        for (const Tokens &answer : ids) sums.push_back(log_probability(first.data(), answer[0]));
+        const llama_pos end = position_;
+        const std::size_t beside = llama_n_seq_max(context_);
+        for (std::size_t begin = 0; begin < ids.size(); begin += beside) {
+            const std::size_t count = std::min(beside, ids.size() - begin);
+            fork(static_cast<llama_seq_id>(count) - 1);
+            std::vector<Step> steps;
+            for (std::size_t at = 0; at < count; at++) {
+                const Tokens &answer = ids[begin + at];
+                for (std::size_t place = 0; place + 1 < answer.size(); place++) {
+                    steps.push_back({answer[place], answer[place + 1],
+                                     end + static_cast<llama_pos>(place),
+                                     static_cast<llama_seq_id>(at), begin + at});
+                }
+            }
+            score(steps, sums);
+            join();
+            rewind(end);
+        }
+        return sums;
     }
 
     // Logits of the answer's first token, one for each token of the vocabulary.
@@ -95,6 +158,13 @@ private:
     struct Part {  // text, or a tile of the picture, which lives as long as its chunks
         Tokens text;
         const mtmd_input_chunk *tile;
+    };
+
+    struct Step {  // one token of an answer, and the one that is to come after it
+        llama_token token, next;
+        llama_pos position;
+        llama_seq_id sequence;
+        std::size_t answer;
     };
 
     static void check(bool good, const std::string &reason) {
@@ -167,6 +237,7 @@ private:
 
     // The text before the picture; it is still there when the last prompt began with the same.
     void start(const Tokens &text) {
+        join();
         if (text != kept_) {
             kept_.clear();
             rewind(0);
@@ -196,6 +267,52 @@ private:
             succeeded(llama_decode(context_, llama_batch_get_one(&text[at], count)), "decoding");
             position_ += count;
         }
+    }
+
+    // Let so many further sequences begin as sequence 0.
+    void fork(llama_seq_id count) {
+        while (forked_ < count) {
+            llama_memory_seq_cp(llama_get_memory(context_), 0, ++forked_, -1, -1);
+        }
+    }
+
+    void join() {  // forgets the further sequences, also those that a failure left
+        for (; forked_ > 0; forked_--) {
+            llama_memory_seq_rm(llama_get_memory(context_), forked_, -1, -1);
+        }
+    }
+
+    // Add to each answer's sum what the text model makes of its later tokens.
+    void score(const std::vector<Step> &steps, std::vector<double> &sums) {
+        const std::size_t most = llama_n_batch(context_);
+        for (std::size_t begin = 0; begin < steps.size(); begin += most) {
+            const auto count = static_cast<int32_t>(std::min(most, steps.size() - begin));
+            llama_batch batch = llama_batch_init(count, 0, 1);
+            for (int32_t at = 0; at < count; at++) {
+                const Step &step = steps[begin + static_cast<std::size_t>(at)];
+                batch.token[at] = step.token;
+                batch.pos[at] = step.position;
+                batch.n_seq_id[at] = 1;
+                batch.seq_id[at][0] = step.sequence;
+                batch.logits[at] = true;
+            }
+            batch.n_tokens = count;
+            const int code = llama_decode(context_, batch);
+            llama_batch_free(batch);
+            succeeded(code, "decoding the answers");
+            for (int32_t at = 0; at < count; at++) {
+                const Step &step = steps[begin + static_cast<std::size_t>(at)];
+                sums[step.answer] += log_probability(llama_get_logits_ith(context_, at), step.next);
+            }
+        }
+    }
+
+    double log_probability(const float *logits, llama_token token) const {
+        const int32_t size = llama_vocab_n_tokens(vocabulary_);
+        const double most = *std::max_element(logits, logits + size);
+        double sum = 0;
+        for (int32_t at = 0; at < size; at++) sum += std::exp(logits[at] - most);
+        return logits[token] - most - std::log(sum);
     }
 
     void rewind(llama_pos position) {
@@ -234,6 +351,7 @@ private:
     bool repeat_ = false;
     int encodings_ = 0;
     llama_pos position_ = 0;  // of the next token
+    llama_seq_id forked_ = 0;  // further sequences that begin as sequence 0
     Tokens kept_;
 };
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pocketvlm.pages import percent
 from pocketvlm.workspace import Row
 
 
@@ -41,6 +42,11 @@ def _escaped(code: int) -> str:
     return character if " " <= character <= "~" else f"\\u{code:04X}"
 
 
+def _double(value: float) -> str:
+    """A Kotlin literal of the same double: Python's shortest form, which may end in e-05."""
+    return repr(float(value))
+
+
 def _layout(runs: list[Row]) -> str:
     """The token layout as a sum of arrays: the image tokens are counted, not repeated."""
     return " +\n".join(
@@ -65,5 +71,10 @@ def _render(name: str, contract: Row) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages.filters |= {"literal": literal, "layout": _layout}
+    pages.filters |= {
+        "literal": literal,
+        "double": _double,
+        "layout": _layout,
+        "percent": percent,
+    }
     return pages.get_template(name).render(contract=contract)

@@ -17,6 +17,7 @@ def device_contract(contract: Contract, runtime: "Runtime") -> Row:
 
     PocketError when the shipped file would not stop at the end token."""
     from pocketvlm.runtime import check_end, lay_out
+    from pocketvlm.runtime.grammar import gbnf
 
     layout = lay_out(runtime, contract.prompt)
     return {
@@ -24,6 +25,7 @@ def device_contract(contract: Contract, runtime: "Runtime") -> Row:
         **layout.record(),
         "tile_count": len(layout.tiles),
         "tile_tokens": layout.tiles[0],
+        "grammar": gbnf(contract.labels),
         "answers": {label: runtime.tokens(contract.answer(label)) for label in contract.labels},
         "end_token_id": check_end(runtime),
         "context": MEASURED,

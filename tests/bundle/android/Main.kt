@@ -14,11 +14,27 @@ val CONTRACTS = mapOf<String, (IntArray, Int, Int) -> ByteArray>(
     "area" to area.DeviceContract::bitmap,
 )
 
+/** Confidences, sure and label of each contract; the three are calibrated differently. */
+class Sureness(
+    val confidences: (DoubleArray) -> DoubleArray,
+    val sure: (DoubleArray) -> Boolean,
+    val label: (DoubleArray) -> String?,
+)
+
+val SURENESS = with(DeviceContract) {
+    mapOf(
+        "pocketvlm" to Sureness(::confidences, ::sure, ::label),
+        "lanczos" to lanczos.DeviceContract.run { Sureness(::confidences, ::sure, ::label) },
+        "area" to area.DeviceContract.run { Sureness(::confidences, ::sure, ::label) },
+    )
+}
+
 fun main(args: Array<String>) {
     val folder = File(args[1])
     when (args[0]) {
         "bitmaps" -> bitmaps(folder)
         "constants" -> constants(folder)
+        "sureness" -> sureness(folder)
         "golden" -> golden(folder, args.drop(2))
     }
 }
@@ -41,7 +57,9 @@ private fun bitmaps(folder: File) {
 private fun constants(folder: File) {
     val told = with(DeviceContract) {
         listOf(SIDE, EXIF, PROMPT, MARKER, TILES, MAX_NEW_TOKENS, END_TOKEN_ID, IMAGE_TOKEN_ID) +
-            listOf(MODEL, MMPROJ, HASH, LAYOUT.joinToString(" ")) + LABELS
+            listOf(MODEL, MMPROJ, HASH, LAYOUT.joinToString(" "), GRAMMAR, TEMPERATURE) +
+            listOf(UNSURE_BELOW, lanczos.DeviceContract.UNSURE_BELOW, area.DeviceContract.UNSURE_BELOW) +
+            LABELS + ANSWERS
     }
     folder.resolve("constants").writeText(told.joinToString("") { "$it\u0000" })
     val label = DeviceContract.LABELS[0]
@@ -49,6 +67,20 @@ private fun constants(folder: File) {
     folder.resolve("stripped").writeText(stripped.joinToString(" ") { it.code.toString() })
     val others = listOf("", label.uppercase(), "$label.", "$label $label", label.drop(1))
     folder.resolve("others").writeText(others.joinToString(" ") { DeviceContract.label(it).toString() })
+}
+
+/** Each line of `likelihoods` under each contract: confidences, sure, label, ended by a zero. */
+private fun sureness(folder: File) {
+    val lines = folder.resolve("likelihoods").readLines()
+    for ((name, contract) in SURENESS) {
+        val told = lines.joinToString("\u0000") { line ->
+            val likelihoods = line.split(" ").map { it.toDouble() }.toDoubleArray()
+            val confidences = contract.confidences(likelihoods)
+            val rest = listOf(contract.sure(confidences), contract.label(likelihoods))
+            (confidences.asList() + rest).joinToString("\n")
+        }
+        folder.resolve(name).writeText(told)
+    }
 }
 
 /** The app's test under each mistake: MISTAKE.txt holds what it says. */
