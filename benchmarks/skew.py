@@ -110,8 +110,8 @@ def stale(project: Project, folder: Path) -> tuple[str, tuple[Path, Path]]:
     shutil.rmtree(folder / "adapter")
     shutil.copytree(project.workspace.adapter, folder / "adapter")
     broken = audit(copy, 20)["first_break"]
-    kind = config.export.types[0]
-    files = copy.workspace.text_gguf(kind), copy.workspace.vision_gguf(kind)
+    kinds = config.export.types[0], config.export.mmproj[0]
+    files = copy.workspace.text_gguf(kinds[0]), copy.workspace.vision_gguf(kinds[1])
     return broken["level"] if broken else "", files
 
 

@@ -52,10 +52,11 @@ class FakeRun:
         picture = Layout((1,) + (0,) * 5 + (2,) + (0,) * 5, 0, "words", BUILD)
         project.record_contract(space.adapter, picture)
         write_text(space.text_gguf("Q8_0"), "x" * 2**20)
-        write_text(space.vision_gguf("Q8_0"), "x" * 2**19)
+        write_text(space.vision_gguf("F16"), "x" * 2**19)
         write_json(space.manifest("train"), {"seconds": 7.5})
         accuracy = sum(right) / len(right)
-        facts = {"split": "test", "truth": "teacher", "type": "Q8_0", "n": len(right)}
+        facts = {"split": "test", "truth": "teacher", "n": len(right)}
+        facts |= {"type": "Q8_0", "mmproj_type": "F16"}
         facts |= {"accuracy": accuracy, "ci": wilson(sum(right), len(right))}
         facts |= {"files": {"model": self.weights}, "runtime": BUILD}
         write_json(space.report / "metrics.json", facts)

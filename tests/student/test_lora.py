@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Projec
     project = make_project(root, tiny_base, vision="lora", epochs=6, patience=9)
     train(project)
     merge(project)
-    config = project.config.model_copy(update={"export": Export(types=("F32",))})
+    config = project.config.model_copy(update={"export": Export(types=("F32",), mmproj=("F32",))})
     project = Project.of(config, root)
     convert(project)
     return project

@@ -11,8 +11,18 @@ from PIL import Image
 
 from pocketvlm.config import parse_config
 from pocketvlm.project import Project
+from pocketvlm.runtime import Asked
 from pocketvlm.validate.examples import read_examples
-from pocketvlm.validate.ladder import ADAPTER, BASE, LIKELIHOOD, MERGED, Step, gguf_step
+from pocketvlm.validate.ladder import (
+    ADAPTER,
+    BASE,
+    LIKELIHOOD,
+    MERGED,
+    PLAIN,
+    Step,
+    exported,
+    gguf_step,
+)
 from pocketvlm.validate.report import render
 from pocketvlm.validate.verdict import predictions, verdict
 from pocketvlm.workspace import Row, write_rows
@@ -69,24 +79,55 @@ def make(tmp_path: Path) -> Callable[..., Project]:
         made.record_contract(made.workspace.dataset)
         for kind in made.config.export.types:
             made.workspace.gguf.mkdir(exist_ok=True)
-            made.workspace.text_gguf(kind).write_bytes(b"text")
-            made.workspace.vision_gguf(kind).write_bytes(b"vision")
+            made.workspace.text_gguf(kind).write_bytes(f"text {kind}".encode())
+        for kind in made.config.export.mmproj:
+            made.workspace.vision_gguf(kind).write_bytes(f"vision {kind}".encode())
         return made
 
     return project
 
 
-def ladder(shipped: Sequence[str], **others: Sequence[str]) -> list[Step]:
-    """Steps with given texts: `base`, `likelihood` and `merged` default to the shipped ones."""
-    texts = [
-        (BASE, others.get("base", shipped)),
-        (LIKELIHOOD, others.get("likelihood", shipped)),
-        (ADAPTER, others.get("merged", shipped)),
-        (MERGED, others.get("merged", shipped)),
-        (gguf_step("Q8_0"), shipped),
-        (gguf_step("F16"), shipped),
+TIMES = {"ms": 9.0, "vision": 4.0, "prompt": 3.0, "answer": 2.0, "likelihood": 8.0, "grammar": 9.5}
+
+
+def ladder(project: Project, shipped: Sequence[str], **others: Sequence[str]) -> list[Step]:
+    """Steps with given texts: those in torch (`base`, `likelihood`, `merged`) and in llama.cpp
+    (`F16`, `Q4_0`, `small`: the smaller vision file) default to the shipped ones."""
+    steps = [
+        Step(name, before, list(others.get(key, shipped)), 1.5, 2.0)
+        for name, before, key in (
+            (BASE, None, "base"),
+            (LIKELIHOOD, None, "likelihood"),
+            (ADAPTER, BASE, "merged"),
+            (MERGED, ADAPTER, "merged"),
+        )
     ]
-    return [Step(name, list(said), 1.5, 2.0, [True] * len(said)) for name, said in texts]
+    pairs = sorted(exported(project), key=lambda pair: pair.kinds != PLAIN)
+    for size, pair in zip((30.0, 16.0, 9.0, 12.0), pairs, strict=True):
+        texts = list(others.get(pair.type if pair.usual else "small", shipped))
+        before = gguf_step(pair.type) if not pair.usual else gguf_step(PLAIN)
+        steps.append(
+            Step(
+                pair.name,
+                MERGED if pair.kinds == PLAIN else before,
+                texts,
+                TIMES["ms"],
+                size,
+                pair,
+                [asked(project, text) for text in texts],
+                TIMES | {"tokens": {"prompt": 61, "answer": 2}},
+                exported=True,
+            )
+        )
+    return steps
+
+
+def asked(project: Project, text: str) -> Asked:
+    """A model that is quite sure of its answer; of the first label where that is none."""
+    labels = project.contract.labels
+    label = project.contract.label_of(text) or labels[0]
+    scores = tuple(-0.1 if one == label else -3.0 for one in labels)
+    return Asked(text, 2, True, scores, f" {label}")
 
 
 def history() -> Row:
@@ -105,9 +146,9 @@ def html(project: Project, right: int) -> str:
     said = [
         example.truth if at < right else "a <b>picture</b>" for at, example in enumerate(examples)
     ]
-    steps = ladder(said)
-    figures = verdict(project, split, examples, steps, {"package": "llama-cpp-python 0"})
-    return render(project, figures, predictions(project, examples, steps))
+    steps = ladder(project, said)
+    figures = verdict(project, split, examples, steps, {}, {"package": "llama-cpp-python 0"})
+    return render(project, figures, predictions(project, examples, steps, figures))
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from pocketvlm.workspace import Row, read_json, write_json
 
 from .conftest import settings
 
+EXPORT = {"types": ["Q8_0", "F16"], "mmproj": ["Q8_0"]}
+
 
 @pytest.fixture(scope="module")
 def whole(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -54,7 +56,7 @@ def project(whole: Project, tmp_path: Path) -> Project:
 
 def copied(project: Project, root: Path, **sections: Any) -> Project:
     shutil.copytree(project.workspace.root, root)
-    config = settings(gates={"accuracy": 0.0}) | sections
+    config = settings(gates={"accuracy": 0.0}, export=EXPORT) | sections
     return Project.of(parse_config(config), root)
 
 
@@ -87,7 +89,7 @@ def test_a_default_project_has_no_break(whole: Project) -> None:
     assert figures["other_build"] is None
     text = table(figures)
     assert "DIFFERS" not in text and "mind" not in text and text.count("equal") == 1 + 4 + 2 * 2
-    assert not list((whole.workspace.root / "state").glob("audit.*"))
+    assert not list((whole.workspace.root / "state").glob("reference.*"))
 
 
 def lanczos(bitmap: Bitmap, root: Path) -> Bitmap:
@@ -133,11 +135,11 @@ def test_a_full_disk_is_told_before_it_is_filled(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(PocketError, match=r"writes 0\.0 GB of F32 files .*state.*make room"):
         audit(project, 1)
-    assert list((project.workspace.root / "state").glob("audit.*")) == []
+    assert list((project.workspace.root / "state").glob("reference.*")) == []
 
 
 def test_what_a_killed_audit_left_is_removed(project: Project) -> None:
-    left = project.workspace.root / "state" / "audit.killed"
+    left = project.workspace.root / "state" / "reference.killed"
     left.mkdir(parents=True)
     audit(project, 1)
     assert not left.exists()
@@ -236,7 +238,8 @@ def test_near_ties_are_listed_and_not_counted(project: Project, tmp_path: Path) 
     later = copied(project, tmp_path / "later", train=learning, audit=wide)
     train(later)
     strict = Project.of(
-        parse_config(settings(train=learning, audit=wide | {"near_tie": 0.0})), later.workspace.root
+        parse_config(settings(train=learning, export=EXPORT, audit=wide | {"near_tie": 0.0})),
+        later.workspace.root,
     )
     loosely, strictly = (audit(one, 33) for one in (later, strict))
     assert named(strictly) == "answers"

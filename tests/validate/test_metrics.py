@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketvlm.intervals import wilson
 from pocketvlm.validate import metrics
 
 LABELS = ("water", "fire", "other")
@@ -22,30 +21,6 @@ def test_accuracy_counts_no_label_as_wrong() -> None:
 def test_lists_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="argument"):
         metrics.accuracy(["water"], ["water", "fire"])
-
-
-@pytest.mark.parametrize(
-    ("right", "n", "low", "high"),
-    # closed form of Wilson's score interval with z = 1.959964
-    [
-        (8, 10, 0.4902, 0.9433),
-        (0, 20, 0.0, 0.1611),
-        (20, 20, 0.8389, 1.0),
-        (90, 100, 0.8256, 0.9448),
-    ],
-)
-def test_wilson_has_the_known_values(right: int, n: int, low: float, high: float) -> None:
-    assert wilson(right, n) == pytest.approx((low, high), abs=1e-4)
-
-
-@given(st.integers(1, 5000), st.data())
-def test_wilson_holds_the_share_and_narrows_with_n(n: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, n))
-    low, high = wilson(right, n)
-    more_low, more_high = wilson(right * 4, n * 4)
-    assert 0 <= low <= right / n + 1e-12
-    assert right / n - 1e-12 <= high <= 1
-    assert more_high - more_low < high - low
 
 
 def test_majority_is_the_commonest_label() -> None:
@@ -90,6 +65,25 @@ def test_recalls_weighed_by_support_are_the_accuracy(pairs: list[tuple[str, str 
 def test_one_word_needs_one_word_and_an_end() -> None:
     texts, ended = [" water", "a fire", "", "firefirefire"], [True, True, True, False]
     assert metrics.one_word(texts, ended) == 0.25
+
+
+def test_out_of_vocabulary_takes_labels_as_they_are_written() -> None:
+    texts = [" water", "fire\n", "Water", "water fire", ""]
+    assert metrics.out_of_vocabulary(texts, LABELS) == 0.6
+
+
+def test_cut_counts_answers_without_an_end() -> None:
+    assert metrics.cut([True, False, True, True]) == 0.25
+
+
+@given(st.lists(st.tuples(st.sampled_from([*LABELS, "", "two words"]), st.booleans()), min_size=1))
+def test_a_label_of_one_word_that_ends_is_never_counted_twice(
+    said: list[tuple[str, bool]],
+) -> None:
+    texts, ended = [text for text, _ in said], [stopped for _, stopped in said]
+    lost = metrics.out_of_vocabulary(texts, LABELS) + metrics.cut(ended)
+    assert metrics.one_word(texts, ended) >= 1 - lost - 1e-12
+    assert metrics.one_word(texts, ended) <= 1 - metrics.cut(ended) + 1e-12
 
 
 def test_agreement_ignores_white_space_at_the_ends_only() -> None:

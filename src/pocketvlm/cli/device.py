@@ -31,6 +31,7 @@ def predict(
 ) -> None:
     """Ask the bundle in llama.cpp, as the phone would."""
     from pocketvlm.runtime.predict import predict as ask
+    from pocketvlm.runtime.predict import told
 
     unread = 0
     for row in ask(load(config, set_).workspace.bundle, images):
@@ -40,8 +41,7 @@ def predict(
         elif "error" in row:
             say(f"error: {row['error']}")
         else:
-            said = row["label"] or f"no label, but {row['text']!r}"
-            print(f"{row['image']}: {said} ({row['ms']:.0f} ms)")
+            print(told(row))
     if unread:
         raise typer.Exit(1)
 
@@ -65,6 +65,30 @@ def probe(
         show(figures, as_json)
     else:
         print(sentences(figures))
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="GGUF files, also those of other tools.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    set_: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what GGUF files are, and warn of what would hurt on a device."""
+    from pocketvlm.export.inspect import inspect as read
+    from pocketvlm.export.inspect import table
+
+    alone = config == DEFAULT_CONFIG and not config.is_file() and not set_
+    figures = read(files, None if alone else load(config, set_).contract.hash)
+    if as_json:
+        show(figures, as_json)
+    elif text := table(figures):
+        print(text)
+    broken = [row["error"] for row in figures["files"] if "error" in row]
+    for error in broken:
+        say(f"error: {error}")
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.progress import say
 
 TRAIN = next(stage for stage in STAGES if stage.name == "train")
-PLAIN = ("prepare", "merge", "convert", "validate")
+PLAIN = ("prepare", "merge", "convert")
 """Stages whose commands have no options of their own."""
 
 Processes = Annotated[

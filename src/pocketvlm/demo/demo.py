@@ -106,7 +106,7 @@ def teacher_share(project: Project) -> float:
 def summary(folder: Path, metrics: Row) -> str:
     """What came out, and where to look next."""
     low, high = metrics["ci"]
-    shipped = next(row for row in metrics["ladder"] if row["step"].endswith(metrics["type"]))
+    shipped = next(row for row in metrics["ladder"] if row["ships"])
     broken = metrics["audit"]["first_break"]
     audited = f"they differ at {broken['level']}" if broken else "all levels equal"
     command = sys.argv[0] if Path(sys.argv[0]).name == "pocketvlm" else "pocketvlm"
@@ -119,7 +119,8 @@ def summary(folder: Path, metrics: Row) -> str:
         f"{metrics['base']['greedy']:.3f} greedy; teacher {metrics['teacher']:.3f}\n"
         f"  torch and llama.cpp agree on {metrics['agreement']:.1%}; audit of "
         f"{metrics['audit']['pictures']} pictures: {audited}\n"
-        f"  {shipped['mib']:.1f} MiB; {metrics['ms_per_picture']:.0f} ms a picture\n"
+        f"  {shipped['mib']:.1f} MiB; {metrics['ms_per_picture']:.0f} ms a picture; "
+        f"{metrics['recommendation']['words']}\n"
         f"  folder: {folder.resolve()}\n"
         f"  look at the report: python3 -m webbrowser {folder / 'report' / 'report.html'}\n"
         f"  classify a picture: {command} predict -c {folder}/pocketvlm.yaml {picture}"

@@ -171,9 +171,7 @@ def measured(project: Project) -> Row:
     """What one side's folder says of its size, its accuracy and its time."""
     space = project.workspace
     metrics = read_json(space.report / "metrics.json")
-    text, vision = (
-        file(metrics["type"]).stat().st_size / MIB for file in (space.text_gguf, space.vision_gguf)
-    )
+    text, vision = (file.stat().st_size / MIB for file in shipped(project))
     tiles = Layout.read(read_json(space.adapter / CONTRACT)).tiles
     return {
         "side": project.contract.side,
@@ -184,6 +182,12 @@ def measured(project: Project) -> Row:
         **{name: metrics[name] for name in MEASURED},
         "train_seconds": read_json(space.manifest("train"))["seconds"],
     }
+
+
+def shipped(project: Project) -> tuple[Path, Path]:
+    """The two files that a side's verdict says ship."""
+    space, metrics = project.workspace, read_json(project.workspace.report / "metrics.json")
+    return space.text_gguf(metrics["type"]), space.vision_gguf(metrics["mmproj_type"])
 
 
 def timed_files(ran: Sequence[Project]) -> str:
@@ -222,10 +226,9 @@ def ask(project: Project) -> list[Answer]:
     from pocketvlm.runtime import Runtime
 
     space, contract = project.workspace, project.contract
-    kind = project.config.export.types[0]
     rows = islice(read_rows(space.report / "predictions.jsonl"), TURN)
     bitmaps = [contract.open(space.dataset / row["image"]) for row in rows]
-    with Runtime(space.text_gguf(kind), space.vision_gguf(kind), tiles=contract.tiles) as runtime:
+    with Runtime(*shipped(project), tiles=contract.tiles) as runtime:
         answers = [
             runtime.answer(contract.prompt, bitmap, contract.max_new_tokens)
             for bitmap in [bitmaps[0], *bitmaps]

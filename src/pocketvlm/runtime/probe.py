@@ -65,8 +65,8 @@ def ask_build(
     if model and mmproj:
         return probe(Subject(model, mmproj, contract, pixels))
     if project:
-        kind, space = project.config.export.types[0], project.workspace
-        files = space.text_gguf(kind), space.vision_gguf(kind)
+        export, space = project.config.export, project.workspace
+        files = space.text_gguf(export.types[0]), space.vision_gguf(export.mmproj[0])
         if all(file.is_file() for file in files):
             return probe(Subject(*files, contract, pixels))
     with TemporaryDirectory() as name:

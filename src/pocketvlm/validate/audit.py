@@ -1,15 +1,14 @@
 """Torch against llama.cpp on the same pictures, level by level: the first that differs is named.
 
 Torch is the student as it was trained (base and adapter); llama.cpp has an exact F32 file written
-from the merged model for this purpose, and every file of `convert.types` as it ships.
+from the merged model for this purpose, and every pair of exported files. Answers of types coarser
+than Q8_0 are measured here, not judged: they may differ though nothing went wrong on the way, and
+the ladder says what that costs.
 """
 
 import gc
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,7 +20,9 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime, another_build, identity
 from pocketvlm.sections import MARKER
 from pocketvlm.validate import levels
+from pocketvlm.validate.ladder import Pair, exported
 from pocketvlm.validate.levels import Finding, Level
+from pocketvlm.validate.reference import made_for_now
 from pocketvlm.validate.taught import Taught, layout_recorded, sample, teach
 from pocketvlm.workspace import Row
 
@@ -46,9 +47,9 @@ def audit(project: Project, count: int) -> Row:
     gc.collect()  # torch's student: peft's wrapper holds itself in a cycle
     found: list[Level] = [levels.bitmaps(project.contract, taught)]
     ties: list[Row] = []
-    with exact_files(project) as exact:
-        for kind, files in {EXACT: exact, **as_shipped}.items():
-            rows, near = compare(project, taught, kind, files)
+    with made_for_now(project, EXACT) as exact:
+        for pair in (Pair(EXACT, EXACT, exact, True), *as_shipped):
+            rows, near = compare(project, taught, pair, exact=pair.files == exact)
             found += rows
             ties += near
     broken = next((level for level in in_order(found) if not level.passed), None)
@@ -110,55 +111,28 @@ def in_order(found: Sequence[Level]) -> list[Level]:
     return sorted(found, key=lambda level: levels.LEVELS.index(level.name))
 
 
-def shipped(project: Project) -> dict[str, tuple[Path, Path]]:
-    """The files of every type, as `convert` left them; PocketError when one is missing."""
-    space = project.workspace
-    found = {
-        f"{kind} as shipped": (space.text_gguf(kind), space.vision_gguf(kind))
-        for kind in project.config.export.types
-    }
-    for files in found.values():
-        for file in files:
-            if not file.is_file():
-                raise PocketError(f"{file} does not exist: run `pocketvlm convert` first")
-    return found
-
-
-@contextmanager
-def exact_files(project: Project) -> Iterator[tuple[Path, Path]]:
-    """F32 files of the merged model, thrown away afterwards; PocketError when the disk is full."""
-    from pocketvlm.export import export_text, export_vision
-
-    state, merged = project.workspace.root / "state", project.workspace.merged
-    state.mkdir(exist_ok=True)
-    for left in state.glob("audit.*"):  # by an audit that was killed: GB of weights
-        shutil.rmtree(left, ignore_errors=True)
-    needed = sum(path.stat().st_size for path in merged.glob("*.safetensors"))
-    free = shutil.disk_usage(state).free
-    if needed > free:
-        raise PocketError(
-            f"the audit writes {needed / 1e9:.1f} GB of F32 files into {state} for a moment and "
-            f"{free / 1e9:.1f} GB are free: make room there"
-        )
-    with TemporaryDirectory(prefix="audit.", dir=state) as name:
-        text, vision = Path(name) / "model-F32.gguf", Path(name) / "mmproj-F32.gguf"
-        export_text(merged, text, EXACT)
-        export_vision(merged, vision, EXACT, project.contract.side)
-        yield text, vision
+def shipped(project: Project) -> list[Pair]:
+    """The pairs of files that could ship; PocketError when `convert` has not left one."""
+    pairs = exported(project)
+    for file in (file for pair in pairs for file in pair.files):
+        if not file.is_file():
+            raise PocketError(f"{file} does not exist: run `pocketvlm convert` first")
+    return pairs
 
 
 def compare(
-    project: Project, taught: Sequence[Taught], kind: str, files: tuple[Path, Path]
+    project: Project, taught: Sequence[Taught], pair: Pair, exact: bool
 ) -> tuple[list[Level], list[Row]]:
     """The levels of one pair of files, and the near-ties among its answers."""
-    exact, contract, limits = kind == EXACT, project.contract, project.config.audit
+    contract, limits = project.contract, project.config.audit
+    kind = EXACT if exact else f"{pair.kinds} as shipped"
     found: dict[str, list[Finding]] = {name: [] for name in levels.LEVELS[1:]}
     plain: list[Finding] = []
     with (
-        Runtime(*files, tiles=contract.tiles, exact=exact) as runtime,
+        Runtime(*pair.files, tiles=contract.tiles, exact=exact) as runtime,
         bar(f"Comparing {kind}", len(taught)) as advance,
     ):
-        check_files(runtime, contract, files, taught[0])
+        check_files(runtime, contract, pair.files, taught[0])
         for one in taught:
             found["token ids"].append(levels.ids(runtime, contract, one))
             judged, whole = levels.embeddings(runtime, one, exact)
@@ -178,7 +152,9 @@ def compare(
         for name, findings in found.items()
         if name != "answers"
     ]
-    rows.append(levels.answers(kind, taught, found["answers"], limits.answers))
+    rows.append(
+        levels.answers(kind, taught, found["answers"], limits.answers if pair.fine else None)
+    )
     rows[0] = rows[0].noted(note)
     if exact:
         unrounded = f"{kind}, torch unrounded"

@@ -48,9 +48,25 @@ def read_examples(project: Project) -> tuple[str, list[Example]]:
                 "whose lines say so (reviewed: true), or measure against the teacher"
             )
     elif truth == "known":
-        examples = _with_known(project, examples)
+        known = _known(project)
+        _check_known(project, known, examples)
+        examples = [replace(one, truth=known[one.id]) for one in examples]
     _check_labels(project, name, examples)
     return name, examples
+
+
+def read_val(project: Project) -> list[Example]:
+    """The pictures of val whose truth is known; there may be none."""
+    lines = read_split(project, "val")
+    examples = [_example(project.workspace.dataset, line) for line in lines]
+    truth = project.config.validate_.truth
+    if truth == "reviewed":
+        examples = [example for example in examples if example.reviewed]
+    elif truth == "known":
+        known = _known(project)
+        examples = [replace(one, truth=known[one.id]) for one in examples if one.id in known]
+    _check_labels(project, "val", examples)
+    return examples
 
 
 def _first_split(project: Project) -> tuple[str, list[Line]]:
@@ -85,18 +101,25 @@ def _example(folder: Path, line: Line) -> Example:
     )
 
 
-def _with_known(project: Project, examples: Sequence[Example]) -> list[Example]:
+def _known(project: Project) -> dict[str, str]:
+    """The labels of `validate.truth_file` by picture."""
+    rows = read_rows(_truth_file(project))
+    return {str(row.get("sha256")): str(row.get("label")) for row in rows}
+
+
+def _truth_file(project: Project) -> Path:
     file = project.config.validate_.truth_file
     assert file is not None  # config.Validate
-    path = project.path(file)
-    known = {str(row.get("sha256")): str(row.get("label")) for row in read_rows(path)}
+    return project.path(file)
+
+
+def _check_known(project: Project, known: dict[str, str], examples: Sequence[Example]) -> None:
     missing = [example.id for example in examples if example.id not in known]
     if missing:
         raise PocketError(
-            f"{path} lacks the truth of {len(missing)} of {len(examples)} pictures, the first "
-            f"{missing[0]}: add {{sha256, label}} lines for them"
+            f"{_truth_file(project)} lacks the truth of {len(missing)} of {len(examples)} "
+            f"pictures, the first {missing[0]}: add {{sha256, label}} lines for them"
         )
-    return [replace(example, truth=known[example.id]) for example in examples]
 
 
 def _check_labels(project: Project, split: str, examples: Sequence[Example]) -> None:

@@ -71,6 +71,16 @@ def one_word(texts: Sequence[str], ended: Sequence[bool]) -> float:
     )
 
 
+def out_of_vocabulary(texts: Sequence[str], labels: Sequence[str]) -> float:
+    """Share of answers that are no label of the task, white space at the ends aside."""
+    return fmean(text.strip() not in labels for text in texts)
+
+
+def cut(ended: Sequence[bool]) -> float:
+    """Share of answers that the token limit cut off: no end token came before it."""
+    return fmean(not stopped for stopped in ended)
+
+
 def agreement(first: Sequence[str], second: Sequence[str]) -> float:
     """Share of pictures on which two lists of texts say the same, white space at the ends aside."""
     return fmean(a.strip() == b.strip() for a, b in zip(first, second, strict=True))
