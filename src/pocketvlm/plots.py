@@ -175,6 +175,25 @@ def calibration_plot(series: Mapping[str, Sequence[Row]], title: str, name: str)
         return _svg(figure, name)
 
 
+def coverage_plot(calibration: Row) -> Markup:
+    """Accuracy of the answers that are kept against the share of pictures that get one: `curve`
+    (coverage, accuracy), the dot is the chosen threshold, dashed is the accuracy asked for."""
+    curve = [row for row in calibration["curve"] if row["accuracy"] is not None]
+    dot = calibration["accuracy_when_sure"]
+    shares = [row["accuracy"] for row in curve] + [calibration["sure"]]
+    with rc_context(STYLE):
+        figure, axes = _panel("right, of the answers kept", "share of pictures that get an answer")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.axhline(calibration["sure"], ls="--", color=INK, lw=1, alpha=0.4)
+        points = sorted((row["coverage"], row["accuracy"]) for row in curve)
+        axes.plot(*zip(*points, strict=True), color=ACCENT, lw=1.8)
+        if calibration["unsure_below"] is not None and dot is not None:
+            axes.plot(calibration["coverage"], dot, "o", color=SECOND, ms=9)
+            shares.append(dot)
+        axes.set(xlim=(0, 1.02), ylim=(max(0, min(shares) - 0.05), 1.01))
+        return _svg(figure, "coverage")
+
+
 def _panel(title: str, across: str = "epoch") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.6, 3), layout="constrained")
     axes = figure.subplots()

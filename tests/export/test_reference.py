@@ -1,78 +1,77 @@
-"""The files against those of llama.cpp's own converter, of the very build that runs them.
+"""The files against those of llama.cpp's own converter, on tiny models and at full size.
 
-The converter comes out of llama-cpp-python's source package (sdist.py).
+The full size takes some two minutes of processor time for both models, 7 GB of disk, and 4 GB of
+memory, most of it pages of the files that are compared.
 """
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from pocketvlm.export import export_text, export_vision
-from tests.sdist import llama_cpp_source
+from tests.export.converter import command, prepare, run_converter
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SIDE = 512
 TYPES = ("F32", "F16", "Q8_0")
 
-RUNNER = """
-import json, runpy, sys, types
-from importlib.machinery import ModuleSpec
 
-root, runs = sys.argv[1], json.loads(sys.argv[2])
-sys.path[:0] = [root, root + "/gguf-py"]
-# Imported for a tokenizer.model, which SmolVLM has not.
-sentencepiece = types.ModuleType("sentencepiece")
-sentencepiece.__spec__ = ModuleSpec("sentencepiece", None)
-sentencepiece.SentencePieceProcessor = None
-sys.modules["sentencepiece"] = sentencepiece
-from conversion.base import TextModel
-# It knows published tokenizers only, by a hash of the ids they give.
-TextModel.get_vocab_base_pre = lambda self, tokenizer: "smollm"
-for arguments in runs:
-    sys.argv = ["convert_hf_to_gguf.py", *arguments]
-    runpy.run_path(root + "/convert_hf_to_gguf.py", run_name="__main__")
-"""
-
-
-@pytest.fixture(scope="session")
-def converter() -> Path:
-    """The folder of convert_hf_to_gguf.py; fails when the source package cannot be had."""
-    return llama_cpp_source()
-
-
-def convert(converter: Path, model: Path, out: Path) -> None:
+def convert(model: Path, types: Sequence[str], out: Path) -> None:
     """Write out/model-<TYPE>.gguf and out/mmproj-<TYPE>.gguf by the converter."""
-    runs = []
+    out.mkdir()
+    texts = [command(model, type, out / f"model-{type}.gguf") for type in types]
+    visions = [command(model, type, out / f"mmproj-{type}.gguf", "--mmproj") for type in types]
+    run_converter([*texts, *visions])
+
+
+def export(model: Path, type: str, out: Path) -> None:
+    """The same for one type by this project."""
+    export_text(model, out / f"model-{type}.gguf", type)
+    export_vision(model, out / f"mmproj-{type}.gguf", type, SIDE)
+
+
+def make_and_compare(model: Path, folder: Path) -> None:
+    """Every type by both, in `folder`."""
+    ours, theirs = folder / "ours", folder / "theirs"
+    prepare(model, SIDE)
+    convert(model, TYPES, theirs)
     for type in TYPES:
-        common = [str(model), "--outtype", type.lower(), "--model-name", "PocketVLM", "--outfile"]
-        runs.append([*common, str(out / f"model-{type}.gguf")])
-        runs.append([*common, str(out / f"mmproj-{type}.gguf"), "--mmproj"])
-    command = [sys.executable, "-c", RUNNER, str(converter), json.dumps(runs)]
-    subprocess.run(command, check=True)
+        export(model, type, ours)
+        compare(ours, theirs, type)
 
 
-def tensors(path: Path) -> dict[str, tuple[str, list[int], bytes]]:
-    """Type, shape and bytes of every tensor."""
-    return {
-        tensor.name: (tensor.tensor_type.name, tensor.shape.tolist(), tensor.data.tobytes())
-        for tensor in gguf.GGUFReader(path).tensors
-    }
+def compare(ours: Path, theirs: Path, type: str) -> None:
+    """Two folders: the bytes of every tensor, then the keys."""
+    for name in (f"model-{type}.gguf", f"mmproj-{type}.gguf"):
+        one, other = gguf.GGUFReader(ours / name), gguf.GGUFReader(theirs / name)
+        wanted = {tensor.name: tensor for tensor in other.tensors}
+        assert sorted(tensor.name for tensor in one.tensors) == sorted(wanted), name
+        for tensor in one.tensors:
+            found = wanted[tensor.name]
+            assert tensor.tensor_type == found.tensor_type, tensor.name
+            assert tensor.shape.tolist() == found.shape.tolist(), tensor.name
+            assert np.array_equal(raw(tensor), raw(found)), tensor.name
+        compare_keys(keys(one), keys(other))
 
 
-def keys(path: Path) -> dict[str, tuple[list[gguf.GGUFValueType], Any]]:
+def raw(tensor: gguf.ReaderTensor) -> Any:
+    """Its bytes, not copied."""
+    return tensor.data.view(np.uint8)
+
+
+def keys(file: gguf.GGUFReader) -> dict[str, tuple[list[gguf.GGUFValueType], Any]]:
     """Type and value of every key, without the counts."""
-    fields = gguf.GGUFReader(path).fields
-    return {k: (v.types, v.contents()) for k, v in fields.items() if not k.startswith("GGUF.")}
+    fields = file.fields.items()
+    return {k: (v.types, v.contents()) for k, v in fields if not k.startswith("GGUF.")}
 
 
 def as_it_is(model: Path) -> None:
@@ -90,6 +89,11 @@ def as_hub_bfloat16(model: Path) -> None:
     weight_map = {name: file for file, part in parts.items() for name in part}
     index = model / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
+    as_idefics3(model)
+
+
+def as_idefics3(model: Path) -> None:
+    """The config.json of transformers 4 for the first SmolVLM."""
     config = json.loads((model / "config.json").read_text())
     config |= {"model_type": "idefics3", "architectures": ["Idefics3ForConditionalGeneration"]}
     config["vision_config"]["model_type"] = "idefics3"
@@ -115,23 +119,27 @@ def as_uneven(model: Path) -> None:
 
 @pytest.mark.parametrize("variant", [as_it_is, as_hub_bfloat16, as_uneven])
 def test_the_files_equal_the_converters(
-    converter: Path, pristine: Path, tmp_path: Path, variant: Callable[[Path], None]
+    pristine: Path, tmp_path: Path, variant: Callable[[Path], None]
 ) -> None:
-    model, ours, theirs = tmp_path / "model", tmp_path / "ours", tmp_path / "theirs"
+    model = tmp_path / "model"
     shutil.copytree(pristine, model)
     variant(model)
-    values = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"longest_edge": SIDE}}
-    (model / "preprocessor_config.json").write_text(json.dumps(values))
-    theirs.mkdir()
-    convert(converter, model, theirs)
-    for type in TYPES:
-        export_text(model, ours / f"model-{type}.gguf", type)
-        export_vision(model, ours / f"mmproj-{type}.gguf", type, SIDE)
-    names = sorted(path.name for path in ours.iterdir())
-    assert names == sorted(path.name for path in theirs.iterdir())
-    for name in names:
-        assert tensors(ours / name) == tensors(theirs / name), name
-        compare_keys(keys(ours / name), keys(theirs / name))
+    make_and_compare(model, tmp_path)
+
+
+@pytest.mark.parametrize(("size", "variant"), [("256M", as_idefics3), ("500M", as_it_is)])
+def test_the_files_equal_the_converters_at_full_size(
+    tmp_path: Path, size: str, variant: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from fullsize_base import build_base
+
+    model = tmp_path / "model"
+    build_base(None, model, size)
+    variant(model)
+    make_and_compare(model, tmp_path)
+    for name in ("model", "theirs", "ours"):  # GB, which pytest would keep
+        shutil.rmtree(tmp_path / name)
 
 
 def compare_keys(ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def test_interleaved_rows_rotate_as_transformers_rotates(heads: int, pairs: int,
     twice = torch.from_numpy(np.concatenate([angles, angles]))[None, None]
     query = torch.from_numpy((weights @ x).reshape(1, heads, 1, 2 * pairs))
     theirs, _ = apply_rotary_pos_emb(query, query, twice.cos(), twice.sin())
-    flat = (interleave(weights, heads) @ x).reshape(heads, pairs, 2)
+    flat = (interleave(weights, 2 * pairs) @ x).reshape(heads, pairs, 2)
     turned = (flat[..., 0] + 1j * flat[..., 1]) * np.exp(1j * angles)
     halves = theirs.numpy().reshape(heads, 2, pairs)
     assert np.allclose(turned, halves[:, 0] + 1j * halves[:, 1])
@@ -109,8 +109,8 @@ def test_queries_and_keys_are_interleaved(
 ) -> None:
     export_text(pristine, tmp_path / "out.gguf", "F32")
     found = tensors(tmp_path / "out.gguf")
-    for name, heads in (("q", 2), ("k", 1)):
-        wanted = interleave(source[f"{LAYER}self_attn.{name}_proj.weight"], heads)
+    for name in ("q", "k"):
+        wanted = interleave(source[f"{LAYER}self_attn.{name}_proj.weight"], 32)
         assert np.array_equal(found[f"blk.1.attn_{name}.weight"], wanted)
 
 

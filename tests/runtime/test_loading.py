@@ -1,19 +1,24 @@
 """Opening files: what a wrong one says, and that llama.cpp itself says nothing."""
 
 import os
+import struct
 from importlib.metadata import version
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
-from pocketvlm.contract import Contract
+from pocketvlm.contract import IMAGE, Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.export import export_vision
 from pocketvlm.pictures import Bitmap
 from pocketvlm.runtime import Runtime, identity
 from pocketvlm.runtime.loading import cores, usual_threads
 from pocketvlm.student import tiny
+from tests.export.remade import remade
+
+TOKENS = "tokenizer.ggml.tokens"
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -25,7 +30,7 @@ def test_a_missing_file_is_named(pair: tuple[Path, Path], missing: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, 1])
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+@pytest.mark.parametrize("content", [b"", b"GG", b"<html>not found</html>"])
 def test_a_file_of_another_kind_is_named(
     pair: tuple[Path, Path], tmp_path: Path, wrong: int, content: bytes
 ) -> None:
@@ -45,8 +50,60 @@ def test_a_file_cut_short_is_named(
     data = files[cut].read_bytes()
     files[cut] = tmp_path / "cut.gguf"
     files[cut].write_bytes(data[: max(8, int(len(data) * share))])
-    with pytest.raises(PocketError, match=r"cut\.gguf does not load .*\(.+\): convert"):
+    with pytest.raises(
+        PocketError, match=r"cut\.gguf (is damaged|does not load) .*\(.+\): convert"
+    ):
         Runtime(*files)
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_folder_and_a_file_without_tensors_are_named(
+    pair: tuple[Path, Path], tmp_path: Path, wrong: int
+) -> None:
+    files = list(pair)
+    files[wrong] = tmp_path
+    with pytest.raises(PocketError, match="is a folder: name a GGUF file"):
+        Runtime(*files)
+    files[wrong] = tmp_path / "empty.gguf"
+    files[wrong].write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 0))
+    with pytest.raises(PocketError, match="it has no tensor"):
+        Runtime(*files)
+
+
+def test_a_model_without_image_tokens_is_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    tokens = gguf.GGUFReader(pair[0]).fields[TOKENS].contents()
+    tokens[tokens.index(IMAGE)] = "<picture>"
+    other = remade(pair[0], tmp_path / "other.gguf", {TOKENS: tokens})
+    with pytest.raises(PocketError, match=r"other\.gguf has no token <image>: it is no SmolVLM's"):
+        Runtime(other, pair[1])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("clip.vision.projector.scale_factor", 2, "mm.model.fc.weight has the shape"),
+        ("clip.vision.projector.scale_factor", 1, "scale_factor is 1"),
+        ("clip.vision.attention.head_count", 0, "head_count is 0"),
+        ("clip.vision.block_count", 9, "v.blk.2.ln1.weight is missing"),
+        ("clip.vision.image_size", 512, "v.position_embd.weight has the shape"),
+    ],
+)
+def test_a_vision_file_that_would_end_the_process_is_refused(
+    pair: tuple[Path, Path], tmp_path: Path, key: str, value: int, message: str
+) -> None:
+    bad = remade(pair[1], tmp_path / "bad.gguf", {key: value})
+    with pytest.raises(PocketError, match=rf"bad\.gguf does not load \(.*{message}.*\): convert"):
+        Runtime(pair[0], bad)
+
+
+def test_a_vocabulary_that_would_end_the_process_is_refused(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tokens = gguf.GGUFReader(pair[0]).fields[TOKENS].contents()
+    tokens[7] = tokens[9]
+    bad = remade(pair[0], tmp_path / "bad.gguf", {TOKENS: tokens})
+    with pytest.raises(PocketError, match=r"bad\.gguf does not load \(the vocabulary has the"):
+        Runtime(bad, pair[1])
 
 
 def test_swapped_files_are_told_apart(pair: tuple[Path, Path]) -> None:

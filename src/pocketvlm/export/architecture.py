@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pocketvlm.errors import PocketError
-from pocketvlm.workspace import Row, read_json
+from pocketvlm.workspace import Row, read_record
 
 SUPPORTED = ("idefics3", "smolvlm")
 """`model_type` of SmolVLM and of SmolVLM2."""
@@ -35,19 +35,19 @@ class TextSizes:
         """From `text_config`; PocketError for what the writer does not know."""
         _expect(section, "model_type", "llama")
         _expect(section, "hidden_act", "silu")
-        width = _value(section, "hidden_size", 4096)
-        heads = _value(section, "num_attention_heads", 32)
+        width = _whole(section, "hidden_size", 4096)
+        heads = _whole(section, "num_attention_heads", 32)
         return cls(
-            layers=_value(section, "num_hidden_layers", 32),
+            layers=_whole(section, "num_hidden_layers", 32),
             width=width,
-            feed_forward=_value(section, "intermediate_size", 11008),
+            feed_forward=_whole(section, "intermediate_size", 11008),
             heads=heads,
-            key_value_heads=_value(section, "num_key_value_heads", heads),
-            head_width=_value(section, "head_dim", width // heads),
-            context=_value(section, "max_position_embeddings", 2048),
-            vocabulary=_value(section, "vocab_size", 32000),
+            key_value_heads=_whole(section, "num_key_value_heads", heads),
+            head_width=_whole(section, "head_dim", width // heads),
+            context=_whole(section, "max_position_embeddings", 2048),
+            vocabulary=_whole(section, "vocab_size", 32000),
             rope_theta=_rope_theta(section),
-            epsilon=_value(section, "rms_norm_eps", 1e-6),
+            epsilon=_number(section, "rms_norm_eps", 1e-6),
         )
 
 
@@ -70,14 +70,14 @@ class VisionSizes:
         """From `vision_config` and the projector's `scale_factor`."""
         _expect(section, "hidden_act", "gelu_pytorch_tanh")
         return cls(
-            side=_value(section, "image_size", 224),
-            patch=_value(section, "patch_size", 32),
-            layers=_value(section, "num_hidden_layers", 12),
-            width=_value(section, "hidden_size", 1152),
-            feed_forward=_value(section, "intermediate_size", 3072),
-            heads=_value(section, "num_attention_heads", 16),
-            channels=_value(section, "num_channels", 3),
-            epsilon=_value(section, "layer_norm_eps", 1e-6),
+            side=_whole(section, "image_size", 224),
+            patch=_whole(section, "patch_size", 32),
+            layers=_whole(section, "num_hidden_layers", 12),
+            width=_whole(section, "hidden_size", 1152),
+            feed_forward=_whole(section, "intermediate_size", 3072),
+            heads=_whole(section, "num_attention_heads", 16),
+            channels=_whole(section, "num_channels", 3),
+            epsilon=_number(section, "layer_norm_eps", 1e-6),
             scale=scale,
         )
 
@@ -93,7 +93,7 @@ class Architecture:
     @classmethod
     def read(cls, model: Path) -> Self:
         """From `model`/config.json; PocketError for another kind of model."""
-        config = read_json(model / "config.json")
+        config = read_record(model / "config.json")
         kind = config.get("model_type")
         if kind not in SUPPORTED:
             raise PocketError(
@@ -101,12 +101,38 @@ class Architecture:
                 "converted: choose a SmolVLM or SmolVLM2 as base"
             )
         return cls(
-            text=TextSizes.of(config.get("text_config") or {}),
+            text=TextSizes.of(_section(config, "text_config")),
             vision=VisionSizes.of(
-                config.get("vision_config") or {}, _value(config, "scale_factor", 2)
+                _section(config, "vision_config"), _whole(config, "scale_factor", 2)
             ),
             tied=_value(config, "tie_word_embeddings", False),
         )
+
+
+def _section(section: Row, key: str) -> Row:
+    found = _value(section, key, {})
+    if not isinstance(found, dict):
+        raise PocketError(f"config.json: {key} is {found!r}: copy the base model's config.json")
+    return found
+
+
+def _whole(section: Row, key: str, default: int) -> int:
+    found = _value(section, key, default)
+    if type(found) is not int or found < 1:
+        raise PocketError(
+            f"config.json: {key} is {found!r}, no whole number above 0: copy the base model's "
+            "config.json"
+        )
+    return found
+
+
+def _number(section: Row, key: str, default: float) -> float:
+    found = _value(section, key, default)
+    if type(found) not in (int, float):
+        raise PocketError(
+            f"config.json: {key} is {found!r}, no number: copy the base model's config.json"
+        )
+    return float(found)
 
 
 def _value(section: Row, key: str, default: Any) -> Any:
@@ -124,6 +150,7 @@ def _expect(section: Row, key: str, known: str) -> None:
 
 
 def _rope_theta(section: Row) -> float:
-    rope: Row = _value(section, "rope_parameters", _value(section, "rope_scaling", {}))
+    old = _section(section, "rope_scaling")
+    rope = _section(section, "rope_parameters") or old
     _expect({"rope_type": rope.get("rope_type", rope.get("type"))}, "rope_type", "default")
-    return float(_value(rope, "rope_theta", _value(section, "rope_theta", 10000.0)))
+    return _number(rope, "rope_theta", _number(section, "rope_theta", 10000.0))

@@ -12,10 +12,11 @@ from zlib import crc32
 
 import numpy as np
 
+from pocketvlm.export.about import About
 from pocketvlm.export.architecture import Architecture
 from pocketvlm.export.checkpoint import Checkpoint, Floats
-from pocketvlm.export.text import text_tensors, write_text_file
-from pocketvlm.export.vision import vision_tensors, write_vision_file
+from pocketvlm.export.text import draft_text_of, text_tensors
+from pocketvlm.export.vision import draft_vision_of, vision_tensors
 from pocketvlm.export.writer import Tensor
 
 WIDTH = 32
@@ -39,10 +40,11 @@ class Noise(Checkpoint):
         """What was asked for."""
         return self.shapes[name]
 
-    def read(self, name: str) -> Floats:
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Floats:
         """Normal, with a deviation of 0.1."""
         random = np.random.default_rng(crc32(name.encode()))
-        return (0.1 * random.standard_normal(self.shapes[name])).astype(np.float32)
+        whole = (0.1 * random.standard_normal(self.shapes[name])).astype(np.float32)
+        return whole[start:stop]
 
 
 def export_skeleton(model: Path, folder: Path, vision_size: int) -> tuple[Path, Path]:
@@ -52,9 +54,9 @@ def export_skeleton(model: Path, folder: Path, vision_size: int) -> tuple[Path, 
     architecture = shrunk(Architecture.read(model), vision_size)
     text, vision = folder / "model.gguf", folder / "mmproj.gguf"
     weights = Noise.of(text_tensors(architecture.text))
-    write_text_file(model, architecture, weights, text, "F32", "")
+    draft_text_of(model, architecture, weights, "F32", About()).write(text)
     weights = Noise.of(vision_tensors(architecture.vision, WIDTH, vision_size))
-    write_vision_file(architecture, weights, vision, "F32", vision_size, "")
+    draft_vision_of(architecture, weights, "F32", vision_size, About()).write(vision)
     return text, vision
 
 

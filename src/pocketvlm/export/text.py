@@ -5,10 +5,11 @@ from pathlib import Path
 
 from gguf import GGUFType, GGUFWriter
 
+from pocketvlm.export.about import About
 from pocketvlm.export.architecture import Architecture, TextSizes
 from pocketvlm.export.checkpoint import Checkpoint, Floats
 from pocketvlm.export.vocabulary import add_vocabulary, check_end
-from pocketvlm.export.writer import Tensor, write
+from pocketvlm.export.writer import Draft, Tensor, draft
 
 PREFIX = "model.text_model."
 HEAD = "lm_head.weight"
@@ -20,19 +21,19 @@ def export_text(model: Path, out: Path, type: str, contract: str = "") -> list[s
 
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. PocketError when
     the folder is incomplete or of another architecture."""
+    return draft_text(model, type, About(contract)).write(out)
+
+
+def draft_text(model: Path, type: str, about: About) -> Draft:
+    """The same, ready to be written."""
     architecture, checkpoint = Architecture.read(model), Checkpoint.open(model)
     check_end(model)
-    return write_text_file(model, architecture, checkpoint, out, type, contract)
+    return draft_text_of(model, architecture, checkpoint, type, about)
 
 
-def write_text_file(
-    model: Path,
-    architecture: Architecture,
-    checkpoint: Checkpoint,
-    out: Path,
-    type: str,
-    contract: str,
-) -> list[str]:
+def draft_text_of(
+    model: Path, architecture: Architecture, checkpoint: Checkpoint, type: str, about: About
+) -> Draft:
     """The same for sizes and weights that are given; `model` has the tokenizer."""
     tensors = text_tensors(architecture.text)
     if not architecture.tied or HEAD in checkpoint.tensors:
@@ -41,7 +42,7 @@ def write_text_file(
     writer.add_type(GGUFType.MODEL)
     _add_sizes(writer, architecture.text)
     add_vocabulary(writer, model, architecture.text.vocabulary)
-    return write(out, writer, tensors, checkpoint, (PREFIX,), type, contract)
+    return draft(writer, tensors, checkpoint, (PREFIX,), type, about)
 
 
 def _add_sizes(writer: GGUFWriter, text: TextSizes) -> None:
@@ -74,16 +75,17 @@ def _layer(text: TextSizes, layer: int) -> list[Tensor]:
     width, inner = text.width, text.feed_forward
     queries, keys = text.heads * text.head_width, text.key_value_heads * text.head_width
 
-    def tensor(name: str, source: str, *shape: int, heads: int | None = None) -> Tensor:
+    def tensor(name: str, source: str, *shape: int, turned: bool = False) -> Tensor:
         name, source = f"blk.{layer}.{name}.weight", f"{PREFIX}layers.{layer}.{source}.weight"
-        if heads is None:
+        if not turned:
             return Tensor(name, source, shape)
-        return Tensor(name, source, shape, partial(interleave, heads=heads))
+        change = partial(interleave, width=text.head_width)
+        return Tensor(name, source, shape, change, together=text.head_width)
 
     return [
         tensor("attn_norm", "input_layernorm", width),
-        tensor("attn_q", "self_attn.q_proj", queries, width, heads=text.heads),
-        tensor("attn_k", "self_attn.k_proj", keys, width, heads=text.key_value_heads),
+        tensor("attn_q", "self_attn.q_proj", queries, width, turned=True),
+        tensor("attn_k", "self_attn.k_proj", keys, width, turned=True),
         tensor("attn_v", "self_attn.v_proj", keys, width),
         tensor("attn_output", "self_attn.o_proj", width, queries),
         tensor("ffn_norm", "post_attention_layernorm", width),
@@ -93,12 +95,13 @@ def _layer(text: TextSizes, layer: int) -> list[Tensor]:
     ]
 
 
-def interleave(rows: Floats, heads: int) -> Floats:
-    """Order the rows of a query or key matrix (heads x head width, width) as llama.cpp rotates.
+def interleave(rows: Floats, width: int) -> Floats:
+    """Order the rows of some heads of a query or key matrix, `width` rows each, as llama.cpp
+    rotates.
 
     transformers rotates row i of a head with row i + half, llama.cpp rows 2i and 2i + 1
     (conversion/llama.py `permute`)."""
-    halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1])
+    halves = rows.reshape(-1, 2, width // 2, rows.shape[1])
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 

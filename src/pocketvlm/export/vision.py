@@ -8,9 +8,10 @@ from gguf import GGUFType, GGUFWriter, VisionProjectorType
 from numpy.typing import NDArray
 
 from pocketvlm.errors import ConfigError
+from pocketvlm.export.about import About
 from pocketvlm.export.architecture import Architecture, VisionSizes
 from pocketvlm.export.checkpoint import Checkpoint, Floats
-from pocketvlm.export.writer import Tensor, write
+from pocketvlm.export.writer import Draft, Tensor, draft
 
 PREFIX = "model.vision_model."
 PROJECTOR = "model.connector.modality_projection.proj.weight"
@@ -28,19 +29,19 @@ def export_vision(
     Returns the tensors whose rows do not divide into Q8_0's blocks and stay F16. ConfigError when
     the side does not divide into patches and the projector's squares of them; PocketError when the
     folder is incomplete or of another architecture."""
-    return write_vision_file(
-        Architecture.read(model), Checkpoint.open(model), out, type, vision_size, contract
+    return draft_vision(model, type, vision_size, About(contract)).write(out)
+
+
+def draft_vision(model: Path, type: str, vision_size: int, about: About) -> Draft:
+    """The same, ready to be written."""
+    return draft_vision_of(
+        Architecture.read(model), Checkpoint.open(model), type, vision_size, about
     )
 
 
-def write_vision_file(
-    architecture: Architecture,
-    checkpoint: Checkpoint,
-    out: Path,
-    type: str,
-    vision_size: int,
-    contract: str,
-) -> list[str]:
+def draft_vision_of(
+    architecture: Architecture, checkpoint: Checkpoint, type: str, vision_size: int, about: About
+) -> Draft:
     """The same for sizes and weights that are given."""
     vision = architecture.vision
     step = vision.patch * vision.scale
@@ -55,7 +56,7 @@ def write_vision_file(
     writer.add_type(GGUFType.MMPROJ)
     _add_sizes(writer, architecture, vision_size)
     prefixes = (PREFIX, "model.connector.")
-    return write(out, writer, tensors, checkpoint, prefixes, type, contract)
+    return draft(writer, tensors, checkpoint, prefixes, type, about)
 
 
 def _add_sizes(writer: GGUFWriter, architecture: Architecture, vision_size: int) -> None:

@@ -1,12 +1,13 @@
 """The tokenizer in GGUF's terms: byte-level BPE with SmolLM's pre-tokenizer."""
 
 from pathlib import Path
+from typing import Any
 
 from gguf import GGUFWriter, SpecialVocab, TokenType
 
 from pocketvlm.contract import END, FAKE, GRID_TILE, IMAGE, OVERVIEW
 from pocketvlm.errors import PocketError
-from pocketvlm.workspace import Row, read_json
+from pocketvlm.workspace import Row, read_record
 
 NEEDED = (FAKE, GRID_TILE, OVERVIEW, IMAGE, END, "ĊĊ")
 """Tokens without which the runtime cannot lay out a picture or end an answer; the last one is two
@@ -19,10 +20,10 @@ def add_vocabulary(writer: GGUFWriter, model: Path, size: int) -> None:
     Beside the keys of llama.cpp's converter it names the end of the turn (`eot_token_id`): without
     it llama.cpp takes whichever known end token it meets first. PocketError when the tokenizer is
     not SmolVLM's."""
-    tokenizer = read_json(model / "tokenizer.json")
+    tokenizer = _tokenizer(model)
     _check_pre_tokenizer(tokenizer, model)
     tokens, types = _tokens(tokenizer, size, model)
-    settings = read_json(model / "tokenizer_config.json")
+    settings = read_record(model / "tokenizer_config.json")
     if (prefix := settings.get("add_prefix_space")) is not None:
         writer.add_add_space_prefix(prefix)
     writer.add_tokenizer_model("gpt2")
@@ -34,6 +35,25 @@ def add_vocabulary(writer: GGUFWriter, model: Path, size: int) -> None:
     end = tokens.index(END)
     special.special_token_ids = inside | {"eos": end, "eot": end}
     special.add_to_gguf(writer, quiet=True)
+
+
+def _tokenizer(model: Path) -> Row:
+    """tokenizer.json; PocketError when it has not what is read of it here."""
+    tokenizer = read_record(model / "tokenizer.json")
+    inner: Any = tokenizer.get("model")
+    added = tokenizer.get("added_tokens")
+    try:
+        rows = [(str(row["content"]), row["id"], row["special"]) for row in added or ()]
+        numbers = [*inner["vocab"].values(), *(number for _, number, _ in rows)]
+        known = isinstance(inner["type"], str) and isinstance(added, list) and numbers
+        if not known or any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise PocketError(
+            f"{model}/tokenizer.json has no vocabulary, or one of another form: copy the base "
+            "model's tokenizer.json over it"
+        ) from None
+    return tokenizer
 
 
 def _tokens(tokenizer: Row, size: int, model: Path) -> tuple[list[str], list[TokenType]]:
@@ -81,8 +101,8 @@ def _check_pre_tokenizer(tokenizer: Row, model: Path) -> None:
 
 def check_end(model: Path) -> None:
     """PocketError when generation_config.json does not end generation on `<end_of_utterance>`."""
-    ends = read_json(model / "generation_config.json").get("eos_token_id")
-    added = read_json(model / "tokenizer.json")["added_tokens"]
+    ends = read_record(model / "generation_config.json").get("eos_token_id")
+    added = _tokenizer(model)["added_tokens"]
     end = next((row["id"] for row in added if row["content"] == END), None)
     if end is not None and end not in (ends if isinstance(ends, list) else [ends]):
         raise PocketError(

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gguf
 import llama_cpp.llama_cpp as llama
 import llama_cpp.mtmd_cpp as mtmd
 
-from pocketvlm.contract import GGUF_KEY
+from pocketvlm.contract import GGUF_KEY, IMAGE
 from pocketvlm.errors import PocketError
+from pocketvlm.export.fatal import fatal
+from pocketvlm.export.header import Header, read_header
 from pocketvlm.sections import MARKER
 
 CONTEXT = 2048
@@ -31,8 +32,7 @@ CELLS = 256
 TINY = 32 * 2**20
 """Bytes below which a text model is computed by one thread."""
 
-PROJECTED = ("embedding_length", "projector.scale_factor")
-"""Keys of clip.vision whose product the projector takes: width x scale factor squared."""
+TOKENS = "tokenizer.ggml.tokens"
 
 ERROR = 4
 """GGML_LOG_LEVEL_ERROR (ggml.h); the dots of loading come as 5, continued lines."""
@@ -77,9 +77,9 @@ class Handles:
 def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
     """Open both files on the processor. PocketError when a file is missing or broken, or when the
     two are of different models."""
-    for path in (text, vision):
-        _check_file(path)
-    _check_projector(vision)
+    language, _ = _checked(text), _checked(vision)
+    if language.architecture != "clip" and IMAGE not in language.texts(TOKENS):
+        raise PocketError(f"{text} has no token {IMAGE}: it is no SmolVLM's text model")
     threads = threads or usual_threads(text)
     with ExitStack() as opened, reasons() as why:
         model = llama.llama_model_load_from_file(str(text).encode(), _model_settings())
@@ -112,26 +112,8 @@ def load(text: Path, vision: Path, threads: int | None, exact: bool) -> Handles:
 def recorded(vision: Path) -> tuple[int, str | None]:
     """The tower's side (the key clip.vision.image_size, without which the file does not load) and
     the hash of the contract that the file was made under, if it names one."""
-    reader = gguf.GGUFReader(vision)
-    fields = reader.fields
-    contract = fields.get(GGUF_KEY)
-    return int(fields["clip.vision.image_size"].contents()), contract and contract.contents()
-
-
-def _check_projector(vision: Path) -> None:
-    """PocketError when width and scale factor do not fit the projector: llama.cpp would end the
-    process. What is no vision file it refuses itself."""
-    try:
-        reader = gguf.GGUFReader(vision)
-    except (ValueError, IndexError, KeyError, OverflowError):
-        return
-    found = {tensor.name: tensor for tensor in reader.tensors}
-    width, scale = (reader.fields.get(f"clip.vision.{name}") for name in PROJECTED)
-    projector = found.get("mm.model.fc.weight")
-    if not (width and scale and projector):
-        return
-    if int(projector.shape[0]) != int(width.contents()) * int(scale.contents()) ** 2:
-        raise PocketError(f"{vision}: {PROJECTED[1]} does not fit its projector: convert it again")
+    header = read_header(vision)
+    return header.whole("clip.vision.image_size") or 0, header.text(GGUF_KEY)
 
 
 def usual_threads(text: Path) -> int:
@@ -192,9 +174,11 @@ def _vision_settings(threads: int, exact: bool) -> Any:
     return settings
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
+def _checked(path: Path) -> Header:
+    """PocketError for what llama.cpp would refuse without a reason, or end the process over."""
+    if not path.exists():
         raise PocketError(f"{path} does not exist: run `pocketvlm convert` first")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise PocketError(f"{path} is no GGUF file: convert it again")
+    header = read_header(path)
+    if why := fatal(header):
+        raise PocketError(f"{path} does not load ({why}): convert it again")
+    return header

@@ -5,7 +5,7 @@ tokens between two tiles and single tokens of an answer mostly wait for memory. 
 sequence of its own, so that none sees another.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -134,20 +134,23 @@ class Together:
                 seen.append(self._runtime.see(tiles))
         start = every[0][0] if isinstance(every[0][0], list) else []
         self._start(start)
+        first: dict[int, Floats] = {}
         for parts in zip(*(parts[bool(start) :] for parts in every), strict=True):
-            if isinstance(parts[0], Tile):
-                self._cache.see({at: tiles.pop(0) for at, tiles in enumerate(seen)})
-            else:
-                self._cache.read(
-                    {at: part for at, part in enumerate(parts) if isinstance(part, list)}
-                )
-        return [self._cache.logits(at).copy() for at in range(len(bitmaps))]
+            for rows in _side_by_side(parts):
+                texts = {at: part for at in rows if isinstance(part := parts[at], list)}
+                if texts:
+                    self._cache.read(texts)
+                else:
+                    self._cache.see({at: seen[at].pop(0) for at in rows})
+                first |= {at: self._cache.logits(at).copy() for at in rows}
+        return [first[at] for at in range(len(bitmaps))]
 
     def _start(self, start: Tokens) -> None:
         """The text before the picture, which stays in the cache from one batch to the next."""
         if start != self._kept or not start:
             self._cache.clear()
-            self._cache.read(dict.fromkeys(range(self.size), start))
+            self._cache.read({0: start})
+            self._cache.fork(0, range(1, self.size))
             self._kept = start
         self._rewind([len(start)] * self.size)
 
@@ -183,10 +186,9 @@ class Together:
         """Answers under the labels' grammar."""
         while len(self._grammars) < len(first):
             self._grammars.append(self._runtime.grammar(gbnf(self._contract.labels)))
-        said = self._generate(first, lambda at, logits: self._grammars[at].choose(logits))
         for grammar in self._grammars:
             grammar.restart()
-        return said
+        return self._generate(first, lambda at, logits: self._grammars[at].choose(logits))
 
     def _ends(self, ids: Tokens) -> bool:
         return ids[-1] in self._runtime.end_ids
@@ -202,3 +204,13 @@ class Together:
             vision, tile.chunk
         ):
             raise PocketError("these files are of no SmolVLM: only its pictures can be judged")
+
+
+def _side_by_side(parts: Sequence[Part]) -> Iterator[range]:
+    """Which of equally long parts go through the model together, so that none is computed in two
+    pieces: its attention is rounded otherwise in the pieces than in one (ggml's flash attention
+    takes another way from 64 tokens on), and a picture alone is read in one."""
+    length = parts[0].size if isinstance(parts[0], Tile) else len(parts[0])
+    beside = max(1, loading.MICRO_BATCH // length)
+    for begin in range(0, len(parts), beside):
+        yield range(begin, min(begin + beside, len(parts)))

@@ -146,7 +146,7 @@ def keys_of(split: Split, views: int) -> Keys:
             raise unreadable(split.path(at), error) from None
 
     def all_keys() -> Iterator[bytes]:
-        keys = in_order(digest, range(len(split)))
+        keys: Iterator[tuple[int, bytes]] = in_order(digest, range(len(split)))
         if len(split) > MANY:
             keys = track(keys, f"Reading {split.name}", len(split))
         for _, key in keys:
