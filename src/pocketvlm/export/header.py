@@ -125,8 +125,9 @@ def read_header(path: Path) -> Header:
         data = mmap(file.fileno(), 0, access=ACCESS_READ)
     try:
         return _Bytes(data).header()
-    except Damaged as damage:
-        raise PocketError(f"{path} is damaged ({damage}): convert or download it again") from None
+    except Damaged as damage:  # its names may be any bytes
+        what = "".join(letter if letter.isprintable() else "?" for letter in str(damage))
+        raise PocketError(f"{path} is damaged ({what}): convert or download it again") from None
 
 
 class _Bytes:

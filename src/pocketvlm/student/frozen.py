@@ -21,8 +21,8 @@ def pooled_states(student: Student, paths: Sequence[Path]) -> NDArray[np.float32
     """The tower's last states of each bitmap, before the connector, as mean and maximum over its
     patches: shape (n, 2 x vision hidden).
 
-    The mean tells what fills the picture, the maximum what is somewhere in it. On the demo's scenes
-    a probe of both is right on 90%, of the mean alone on 84%."""
+    The mean tells what fills the picture, the maximum what is somewhere in it. On 115 of the
+    demo's scenes a probe of both is right on 90%, of the mean alone on 84%."""
     rows = [np.empty((0, 2 * student.model.config.vision_config.hidden_size), np.float32)]
     starts = range(0, len(paths), BATCH)
     for start in track(starts, "Looking with the untrained tower", len(starts)):
