@@ -152,7 +152,7 @@ def ladder(truth: Sequence[str], said: Said) -> list[Row]:
     for step, (before, _, mib, ms) in TORCH.items():
         row = {"step": step, "before": before, "type": None, "mmproj": None, "mib": mib, "ms": ms}
         row |= {f"{name}_ms": None for name in ("vision", "prompt", "answer")}
-        rungs.append(row | {"tokens": None, "ships": False})
+        rungs.append(row | {"tokens": None, "ships": False, "exported": False})
     for kind, (before, _, mib, times) in FILES.items():
         mmproj = Q8 if kind == SMALL else "F16"
         row = {"step": f"llama.cpp {kind}", "before": before, "type": kind.split()[0]}

@@ -193,6 +193,15 @@ def test_the_ladder_marks_what_ships_and_what_costs(project: Project, full: Figu
     assert f"llama.cpp Q4_0 loses {points} points against llama.cpp F16" in text
 
 
+def test_answers_that_are_no_label_are_no_confusion(project: Project, full: Figures) -> None:
+    table = full[0]["confusion"]
+    table["counts"] = [[0] * 5 + [9], *table["counts"][1:]]
+    text = page(project, full).text
+    assert "Most often water gets an answer that is no label (9 pictures)" in text
+    assert "llama.cpp F16 measured only" in text
+    assert "torch merged measured only" not in text
+
+
 def test_a_break_of_the_audit_is_told_at_the_top(project: Project, full: Figures) -> None:
     seen = page(project, (full[0] | {"audit": simulated.audit(broken=True)}, full[1]))
     assert seen.text.index("Torch and llama.cpp differ") < seen.text.index("Gates")

@@ -98,7 +98,12 @@ def classes(figures: Row) -> Row | None:
         ]
         matrix.append({"label": label, "cells": cells})
         pairs += [
-            {"truth": label, "answered": answered[x], "count": count}
+            {
+                "truth": label,
+                "answered": answered[x],
+                "count": count,
+                "no_label": x >= len(counts) - 1,
+            }
             for x, count in enumerate(counts)
             if count and x != y
         ]
