@@ -77,7 +77,7 @@ def test_nothing_is_at_work_once_it_has_stopped(tmp_path: Path, stop: str) -> No
     running = in_order(write, count())
     if stop == "closed":
         next(running)
-        running.close()  # type: ignore[attr-defined]  # what a `for` that is left does
+        running.close()  # what a `for` that is left does
     else:
         with pytest.raises(ValueError):
             list(running)

@@ -88,7 +88,8 @@ def test_ten_pictures_and_a_teacher(tmp_path: Path) -> None:
             "base": {"model": "base"},
             "teachers": [{"base_url": url, "model": MODEL}],
             "train": {"epochs": 1},
-            "gates": {"accuracy": 0}, "validate": {"truth": "known", "truth_file": "truth.jsonl"},
+            "gates": {"accuracy": 0},
+            "validate": {"truth": "known", "truth_file": "truth.jsonl"},
         }
         figures = run(Project.of(parse_config(config), tmp_path))
     assert figures["collect"]["pictures"] == 10

@@ -21,8 +21,7 @@ from pocketvlm.pictures import Bitmap
 from pocketvlm.project import Project
 from pocketvlm.runtime.resize import set_preprocessed_side
 from pocketvlm.student import load_adapter, merge, train
-from pocketvlm.validate import levels
-from pocketvlm.validate.audit import audit, check_audit, table
+from pocketvlm.validate.audit import audit, check_audit, levels, table
 from pocketvlm.workspace import Row, read_json, write_json
 
 from .conftest import settings

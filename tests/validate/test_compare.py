@@ -16,7 +16,7 @@ from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.intervals import mcnemar, paired, wilson
 from pocketvlm.validate import metrics
 from pocketvlm.validate.compare import compare, intervals_apart, short_names
-from pocketvlm.validate.compare_page import UNKNOWN, lines_of, render, table
+from pocketvlm.validate.compare.page import UNKNOWN, lines_of, render, table
 from pocketvlm.workspace import Row, write_json, write_rows
 from tests.browser import browser as browser
 from tests.html_reader import Page

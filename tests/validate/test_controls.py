@@ -19,13 +19,12 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import Asked, ask_all
 from pocketvlm.student.data import read_bitmap
 from pocketvlm.student.tiny import save_tiny
-from pocketvlm.validate import again
-from pocketvlm.validate.control import Control, Judged
-from pocketvlm.validate.controls import controls, majority
+from pocketvlm.validate.controls import again, controls, majority
+from pocketvlm.validate.controls.control import Control, Judged
+from pocketvlm.validate.controls.probe_features import probe_controls
+from pocketvlm.validate.controls.teaching import teacher
+from pocketvlm.validate.controls.twins import near_duplicates
 from pocketvlm.validate.examples import Example, read_examples
-from pocketvlm.validate.probe_features import probe_controls
-from pocketvlm.validate.teaching import teacher
-from pocketvlm.validate.twins import near_duplicates
 from pocketvlm.workspace import Row, append_row, read_rows, write_rows
 from tests.prepare.conftest import answered
 from tests.validate.conftest import LABELS, SIDE, lines

@@ -20,8 +20,8 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import Files, Runtime
 from pocketvlm.student.tiny import save_tiny
 from pocketvlm.validate.judge import FOLDER, judge, outside
-from pocketvlm.validate.subject import both, file_type, what_ships
-from pocketvlm.validate.unseen import read_unseen
+from pocketvlm.validate.judge.subject import both, file_type, what_ships
+from pocketvlm.validate.judge.unseen import read_unseen
 from pocketvlm.workspace import Row, read_json, read_rows, sha256_file, write_json, write_rows
 from tests.html_reader import Page
 from tests.validate.conftest import COLOURS, LABELS, SIDE, lines, settings

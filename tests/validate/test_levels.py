@@ -8,7 +8,7 @@ import pytest
 
 from pocketvlm.config import parse_config
 from pocketvlm.contract import Contract
-from pocketvlm.validate.levels import (
+from pocketvlm.validate.audit.levels import (
     Finding,
     Level,
     answer,

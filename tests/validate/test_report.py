@@ -12,9 +12,8 @@ from PIL import Image
 
 from pocketvlm.pages import percent
 from pocketvlm.project import Project
-from pocketvlm.validate import telling
-from pocketvlm.validate.report import SECTIONS, TRUTH, render
-from pocketvlm.validate.shown import RIGHT_IN_ALL, WRONG
+from pocketvlm.validate.report import SECTIONS, TRUTH, render, telling
+from pocketvlm.validate.report.shown import RIGHT_IN_ALL, WRONG
 from pocketvlm.workspace import Row, write_json
 from tests.html_reader import Page
 

@@ -26,7 +26,9 @@ def test_the_smaller_vision_file_ships_where_it_answers_the_same(
 ) -> None:
     project = make(test=n)
     said = [" water"] * n
-    step, choice = shipping(project, ladder(project, said, small=[" fire"] * others + said[others:]))
+    step, choice = shipping(
+        project, ladder(project, said, small=[" fire"] * others + said[others:])
+    )
     assert step.pair is not None
     assert (step.pair.type, step.pair.mmproj) == ("Q8_0", ships)
     assert words in str(choice)

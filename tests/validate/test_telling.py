@@ -2,7 +2,7 @@
 
 import pytest
 
-from pocketvlm.validate import telling
+from pocketvlm.validate.report import telling
 from pocketvlm.workspace import Row
 
 

@@ -50,7 +50,7 @@ def validate(
         return show(figures, as_json)
 
     from pocketvlm.validate.judge import judge, outside
-    from pocketvlm.validate.subject import both
+    from pocketvlm.validate.judge.subject import both
 
     given = both(model, mmproj)
     absent = config == DEFAULT_CONFIG and not config.is_file() and not set_
@@ -73,7 +73,7 @@ def compare(
 ) -> None:
     """Put runs side by side: what the first got right against what the others did."""
     from pocketvlm.validate.compare import compare as side_by_side
-    from pocketvlm.validate.compare_page import render, table
+    from pocketvlm.validate.compare.page import render, table
     from pocketvlm.workspace import write_text
 
     figures = side_by_side(runs)

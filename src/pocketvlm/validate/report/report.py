@@ -11,7 +11,7 @@ from typing import Any
 from pocketvlm.pages import html_pages, percent
 from pocketvlm.plots import accuracy_plot, calibration_plot, coverage_plot, loss_plot
 from pocketvlm.project import Project
-from pocketvlm.validate import shown, telling
+from pocketvlm.validate.report import shown, telling
 from pocketvlm.workspace import Row, read_json
 
 TRUTH = {
@@ -174,7 +174,7 @@ def audited(project: Project, figures: Row | None) -> Row | None:
     """The audit's table, and the picture that shows its first break."""
     if figures is None:
         return None
-    from pocketvlm.validate.levels import CAUSES, cells, figure
+    from pocketvlm.validate.audit.levels import CAUSES, cells, figure
 
     broken = figures["first_break"]
     worst = project.workspace.dataset / broken["picture"] if broken else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pocketvlm.dataset import Line, read_split
 from pocketvlm.intervals import mcnemar, paired
 from pocketvlm.project import Project
-from pocketvlm.validate.control import SEED, Control, Judged
+from pocketvlm.validate.controls.control import SEED, Control, Judged
 from pocketvlm.validate.examples import Example
 
 if TYPE_CHECKING:

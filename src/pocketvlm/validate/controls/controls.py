@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pocketvlm.project import Project
 from pocketvlm.runtime import Asked
-from pocketvlm.validate.again import ask_again
-from pocketvlm.validate.control import Control, Judged
+from pocketvlm.validate.controls.again import ask_again
+from pocketvlm.validate.controls.control import Control, Judged
+from pocketvlm.validate.controls.probe_features import probe_controls
+from pocketvlm.validate.controls.teaching import teacher
+from pocketvlm.validate.controls.twins import near_duplicates
 from pocketvlm.validate.examples import Example
-from pocketvlm.validate.probe_features import probe_controls
-from pocketvlm.validate.teaching import teacher
-from pocketvlm.validate.twins import near_duplicates
 from pocketvlm.workspace import Row
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pocketvlm.intervals import mcnemar
 from pocketvlm.label import answers_of
 from pocketvlm.project import Project
-from pocketvlm.validate.control import Control, Judged
+from pocketvlm.validate.controls.control import Control, Judged
 from pocketvlm.validate.examples import Example
 
 NAME = "teacher"

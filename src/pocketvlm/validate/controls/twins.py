@@ -14,7 +14,7 @@ from pocketvlm.parallel import in_order
 from pocketvlm.pictures import Bitmap, open_picture
 from pocketvlm.progress import track
 from pocketvlm.project import Project
-from pocketvlm.validate.control import Control, Judged
+from pocketvlm.validate.controls.control import Control, Judged
 
 NAME = "near-duplicates"
 

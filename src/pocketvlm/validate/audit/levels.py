@@ -12,7 +12,7 @@ from pocketvlm.contract import Contract
 from pocketvlm.errors import PocketError
 from pocketvlm.layout import shortened
 from pocketvlm.runtime import Runtime, lay_out, named
-from pocketvlm.validate.taught import Taught
+from pocketvlm.validate.audit.taught import Taught
 from pocketvlm.workspace import Row
 
 LEVELS = ("bitmaps", "token ids", "image embeddings", "first-token logits", "answers")

@@ -16,9 +16,9 @@ from pocketvlm.progress import say, track
 from pocketvlm.project import Project
 from pocketvlm.validate import gates
 from pocketvlm.validate.examples import Example, read_examples
-from pocketvlm.validate.judge_figures import Asking, measured, predictions
-from pocketvlm.validate.subject import Subject, contract_for, read_subject, what_ships
-from pocketvlm.validate.unseen import class_folders, read_unseen
+from pocketvlm.validate.judge.figures import Asking, measured, predictions
+from pocketvlm.validate.judge.subject import Subject, contract_for, read_subject, what_ships
+from pocketvlm.validate.judge.unseen import class_folders, read_unseen
 from pocketvlm.workspace import (
     Row,
     Workspace,

@@ -11,7 +11,7 @@ from pocketvlm.pictures import Bitmap
 from pocketvlm.progress import track
 from pocketvlm.project import Project
 from pocketvlm.runtime import Asked, ask_all
-from pocketvlm.validate.control import SEED, Control, Judged
+from pocketvlm.validate.controls.control import SEED, Control, Judged
 from pocketvlm.validate.examples import Example
 
 Files = tuple[Path, Path]

@@ -19,11 +19,11 @@ from pocketvlm.progress import bar
 from pocketvlm.project import Project
 from pocketvlm.runtime import Runtime, another_build, identity
 from pocketvlm.sections import MARKER
-from pocketvlm.validate import levels
+from pocketvlm.validate.audit import levels
+from pocketvlm.validate.audit.levels import Finding, Level
+from pocketvlm.validate.audit.taught import Taught, layout_recorded, sample, teach
 from pocketvlm.validate.ladder import Pair, exported
-from pocketvlm.validate.levels import Finding, Level
 from pocketvlm.validate.reference import made_for_now
-from pocketvlm.validate.taught import Taught, layout_recorded, sample, teach
 from pocketvlm.workspace import Row
 
 EXACT = "F32"

@@ -10,14 +10,14 @@ import numpy as np
 from pocketvlm.pictures import open_picture
 from pocketvlm.project import Project
 from pocketvlm.validate import calibration, gates
-from pocketvlm.validate.control import Judged
 from pocketvlm.validate.controls import majority
+from pocketvlm.validate.controls.control import Judged
+from pocketvlm.validate.controls.twins import NAME, have_twins, looks, without
 from pocketvlm.validate.examples import Example, fallback_warning
+from pocketvlm.validate.judge.subject import Subject, contract_for
+from pocketvlm.validate.judge.unseen import TAUGHT, Unseen
 from pocketvlm.validate.scores import answered, likelihoods, prediction_rows, scores, ways
 from pocketvlm.validate.slices import slices
-from pocketvlm.validate.subject import Subject, contract_for
-from pocketvlm.validate.twins import NAME, have_twins, looks, without
-from pocketvlm.validate.unseen import TAUGHT, Unseen
 from pocketvlm.validate.validate import control_warnings
 from pocketvlm.validate.verdict import FEW, TIMES, failed_controls
 from pocketvlm.workspace import Row, read_record, sha256_file

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from pocketvlm.project import Project
-from pocketvlm.validate.telling import CHANCE, SLICES, WAYS, worst_drop
+from pocketvlm.validate.report.telling import CHANCE, SLICES, WAYS, worst_drop
 from pocketvlm.workspace import Row
 
 WRONG = 60
