@@ -148,6 +148,8 @@ class Runtime:
         grammar allows, where one is given."""
         self._tiles_repeat  # noqa: B018  asked once, outside of the time
         choose = grammar.choose if grammar else likeliest
+        if grammar:
+            grammar.restart()
         started = time.perf_counter()
         vision = self._read(prompt, bitmap)
         read = time.perf_counter() - started
@@ -158,8 +160,6 @@ class Runtime:
             ids.append(choose(self._cache.logits()))
             ended = ids[-1] in self.end_ids
         milliseconds = (time.perf_counter() - started) * 1000
-        if grammar:
-            grammar.restart()
         text = self.text(ids[:-1] if ended else ids)
         return Answer(text, ids, ended, milliseconds, vision * 1000, (read - vision) * 1000)
 

@@ -27,7 +27,7 @@ CAUSES = {
     "again after merging; look at mean and deviation, position embeddings and a stale connector.",
     "first-token logits": "The text model in the file is not the one that was trained: merge and "
     "convert again.",
-    "answers": "The quantisation type changes answers: ship a finer one (convert.types), or the "
+    "answers": "The quantisation type changes answers: ship a finer one (export.types), or the "
     "files are older than the adapter: merge and convert again.",
 }
 """Where to look when a level is the first that breaks."""

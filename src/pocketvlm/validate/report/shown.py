@@ -25,6 +25,9 @@ RIGHT_IN_ALL = 60
 LONG = 12
 """From more labels than this the matrix takes the page's width, without room beside it."""
 
+FEW = 10
+"""Of fewer pictures a group is not called weak, whatever they say."""
+
 RUNG = (
     *("before", "type", "change", "agreement", "vision_ms", "prompt_ms", "answer_ms", "tokens"),
     *("ships", "exported"),
@@ -192,7 +195,7 @@ def slices(figures: Row) -> Row | None:
         row
         for name in SLICES
         for row in found.get(name) or []
-        if row["ci"] and row["ci"][1] < figures["accuracy"]
+        if row["n"] >= FEW and row["ci"][1] < figures["accuracy"]
     ]
     return {
         "groups": groups,
