@@ -98,7 +98,7 @@ def ladder(project: Project, shipped: Sequence[str], **others: Sequence[str]) ->
         for name, before, key in (
             (BASE, None, "base"),
             (LIKELIHOOD, None, "likelihood"),
-            (ADAPTER, BASE, "merged"),
+            (ADAPTER, LIKELIHOOD, "merged"),
             (MERGED, ADAPTER, "merged"),
         )
     ]

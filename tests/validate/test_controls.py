@@ -195,6 +195,11 @@ def test_few_right_answers_on_a_rare_label_are_no_chance() -> None:
     assert Judged(truth, said).related is True
     assert Judged(truth, ["common"] * 100).related is False
     assert Judged(["a", "b", "a"], ["b", "a", "b"]).related is None
+    assert (majority(Judged(truth, said)).passed, majority(Judged(truth, said)).value) == (
+        None,
+        Judged(truth, said).interval[0],
+    )
+    assert majority(Judged(truth, ["common"] * 100)).passed is False
 
 
 def leaky(

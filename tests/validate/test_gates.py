@@ -103,8 +103,8 @@ def test_a_gate_that_is_just_reached_is_passed() -> None:
             Gates(accuracy=0, ms=1000),
             "ms",
             234.5,
-            "the 1,234 ms a picture of model-Q8_0.gguf with mmproj-F16.gguf in llama.cpp on this "
-            "machine are above gates.ms 1000, by 234.",
+            "the 1,234.5 ms a picture of model-Q8_0.gguf with mmproj-F16.gguf in llama.cpp on this "
+            "machine are above gates.ms 1000, by 234.5.",
         ),
     ],
 )

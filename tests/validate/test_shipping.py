@@ -50,4 +50,7 @@ def test_the_smallest_file_that_is_as_good_is_recommended(make: Make) -> None:
     assert told["recommended"] == "llama.cpp Q4_0"
     told = recommendation(project, ladder(project, said, Q4_0=worse), truth)
     assert told["recommended"] == "llama.cpp Q8_0 + mmproj Q8_0"
+    other = ["water"] * 3 + said[3:]  # as often right, but not the same answers
+    told = recommendation(project, ladder(project, said, Q4_0=worse, small=other), truth)
+    assert told["recommended"] == "llama.cpp Q8_0"
     assert told["best"] == "llama.cpp F16"

@@ -9,7 +9,7 @@ from pocketvlm.dataset import Line, read_split
 from pocketvlm.errors import PocketError
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import read_rows
+from pocketvlm.workspace import read_rows, sha256_file
 
 FALLBACK = ("test", "val", "train")
 """Splits in the order they are tried; anything but test is said loudly."""
@@ -20,7 +20,7 @@ class Example:
     """One picture of the measured split."""
 
     id: str
-    """SHA-256 of the original file."""
+    """SHA-256 of the original file; of the bitmap where a line names none."""
     path: Path
     """The device bitmap."""
     truth: str
@@ -90,7 +90,7 @@ def fallback_warning(split: str) -> str:
 
 def _example(folder: Path, line: Line) -> Example:
     return Example(
-        id=line.id or line.image,
+        id=line.id or sha256_file(folder / line.image),
         path=folder / line.image,
         truth=line.label,
         teacher=line.label,

@@ -130,8 +130,8 @@ def _mib(figures: Row, row: Row) -> str:
 
 def _ms(figures: Row, row: Row) -> str:
     return (
-        f"the {row['found']:,.0f} ms a picture of {_files(figures)} on this machine are above "
-        f"gates.ms {row['wanted']:g}, by {row['by']:,.0f}. A smaller device.side, device.tiles: "
+        f"the {row['found']:,.1f} ms a picture of {_files(figures)} on this machine are above "
+        f"gates.ms {row['wanted']:g}, by {row['by']:,.1f}. A smaller device.side, device.tiles: "
         "single or a smaller base make it faster; a busy machine makes it slower."
     )
 

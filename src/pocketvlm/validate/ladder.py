@@ -30,7 +30,7 @@ BASE, LIKELIHOOD = "torch base, greedy", "torch base, likelihood"
 ADAPTER, MERGED = "torch adapter", "torch merged"
 
 PLAIN = "F16"
-"""The type that every other one is made from: its step stands before theirs."""
+"""The type that every other one is compared with: its step stands before theirs."""
 
 
 FINE = ("F32", "F16", "Q8_0")
@@ -42,7 +42,7 @@ class Step:
 
     name: str
     before: str | None
-    """The step that this one was made from."""
+    """The step that this one is compared with, the one before it on the way."""
     texts: list[str]
     ms: float
     """Milliseconds a picture: in llama.cpp as an app asks, in torch the mean over batches."""
@@ -147,7 +147,7 @@ def _adapter(project: Project, examples: Sequence[Example]) -> Step:
 
     student = load_adapter(project)
     mib = _mib(project.workspace.adapter, "*.safetensors")
-    return _ask_torch(ADAPTER, BASE, student, student.answers, examples, mib)
+    return _ask_torch(ADAPTER, LIKELIHOOD, student, student.answers, examples, mib)
 
 
 def _merged(project: Project, examples: Sequence[Example]) -> tuple[Step, Layout]:

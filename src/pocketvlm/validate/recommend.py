@@ -13,7 +13,9 @@ MARGIN = 0.01
 """A smaller file may be so much less often right than the best: one point."""
 
 RULE = (
-    "the smallest file whose paired 95% interval against the best stays above -1 point of accuracy"
+    "the smallest of these pairs of files whose paired 95% interval against the best stays above "
+    "-1 point of accuracy; a vision file of another type than the first only where it gives the "
+    "same answers"
 )
 
 MOST = 1_000_000

@@ -36,8 +36,9 @@ def shipping(project: Project, steps: Sequence[Step]) -> tuple[Step, str | None]
 
 
 def recommendation(project: Project, steps: Sequence[Step], truth: Sequence[str]) -> Row:
-    """The smallest exported pair that is as good as the best."""
-    label_of = project.contract.label_of
+    """The smallest exported pair that is as good as the best; another vision file than the first
+    is no choice before it has shown that it answers the same."""
+    label_of, (ships, _) = project.contract.label_of, shipping(project, steps)
     files = [
         Candidate(
             step.name,
@@ -45,6 +46,6 @@ def recommendation(project: Project, steps: Sequence[Step], truth: Sequence[str]
             [label_of(text) == true for text, true in zip(step.texts, truth, strict=True)],
         )
         for step in steps
-        if step.exported
+        if step.exported and step.pair and (step.pair.usual or step is ships)
     ]
     return recommend(files, len(truth))

@@ -42,15 +42,17 @@ def controls(
 def majority(judged: Judged) -> Control:
     """Accuracy against always answering the commonest label of the judged pictures."""
     passed = judged.above_majority
-    few = "; that is too few or too lopsided a set to tell more" if passed is None else ""
+    more = "; that is too few or too lopsided a set to tell more" if passed is None else ""
+    if passed is False and judged.related:  # it finds the rare ones, at the common one's expense
+        passed, more = None, "; it is not surely better, but its answers follow the pictures"
     return Control(
         name="majority",
         words=f"Right on {judged} of {judged.n} pictures; always answering "
-        f"{judged.commonest!r}, without a look, would be right on {judged.majority:.1%}{few}.",
+        f"{judged.commonest!r}, without a look, would be right on {judged.majority:.1%}{more}.",
         value=judged.interval[0],
         limit=judged.majority,
         passed=passed,
-        sentence="The student is not surely better than one that never looks: it learned nothing "
-        "of the pictures. Look at the loss and the recalls of the training, then at the control "
-        "'labels', which says whether there was something to learn.",
+        sentence="The student is not surely better than one that never looks. Look at the loss and "
+        "the recalls of the training, then at the control 'labels', which says whether there was "
+        "something to learn.",
     )

@@ -129,8 +129,9 @@ def gates_sentence(rows: Sequence[Row]) -> str:
 
 
 def worst_drop(ladder: Sequence[Row]) -> tuple[Row, str] | None:
-    """The step that loses most, surely (by its whole interval), and what to do about it."""
-    sure = [rung for rung in ladder if rung["change"] and rung["change"]["high"] < 0]
+    """The step that loses most, by more than chance explains, and what to do about it."""
+    changes = [(rung, rung["change"]) for rung in ladder if rung["change"]]
+    sure = [rung for rung, of in changes if of["p"] < CHANCE and of["difference"] < 0]
     if not sure:
         return None
     rung = min(sure, key=lambda rung: float(rung["change"]["difference"]))
