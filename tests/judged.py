@@ -49,7 +49,7 @@ def judged_figures(project: Project) -> Row:
             **{"coverage": 0.5, "accuracy_when_sure": 1.0},
         },
         "gates": {"accuracy": gate},
-        "warnings": ["only 4 pictures were asked (fewer than 100)"],
+        "warnings": ["only 4 of at least 100 pictures were asked"],
     }
 
 

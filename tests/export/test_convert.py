@@ -104,15 +104,21 @@ def test_the_quantisers_source_goes(pristine: Path, tmp_path: Path) -> None:
     assert made.workspace.text_gguf("Q4_0").read_bytes() == alone
 
 
-def test_files_of_other_types_do_not_stay_behind(pristine: Path, tmp_path: Path) -> None:
+def test_files_of_other_types_do_not_stay_behind(
+    pristine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They would be an older model's, and `predict` might ask them."""
     made = project(tmp_path, "F16")
     made.workspace.merged.symlink_to(pristine)
     made.workspace.gguf.mkdir()
-    for name in ("model-Q8_0.gguf", "mmproj-Q8_0.gguf", "notes.txt"):
+    theirs = ["mmproj-Q4_0.gguf", "model-IQ4_XS.gguf", "notes.txt"]
+    for name in ("model-Q8_0.gguf", "mmproj-Q8_0.gguf", *theirs):
         (made.workspace.gguf / name).write_bytes(b"old")
     convert(made)
-    assert names(made) == ["mmproj-F16.gguf", "model-F16.gguf", "notes.txt"]
+    assert names(made) == sorted(["mmproj-F16.gguf", "model-F16.gguf", *theirs])
+    assert "removed mmproj-Q8_0.gguf, model-Q8_0.gguf: " in capsys.readouterr().err
+    convert(made)
+    assert "removed" not in capsys.readouterr().err
 
 
 KILLED = """

@@ -76,6 +76,37 @@ def test_ids_beyond_the_vocabulary_are_left_out(
     assert "tokenizer.ggml.padding_token_id" not in keys(model / "out.gguf")
 
 
+@pytest.mark.parametrize("kind", ["pad", "bos", "eos"])
+def test_ids_below_zero_are_none(
+    model: Path, change_json: Change, keys: Keys, written: dict[str, Any], kind: str
+) -> None:
+    """transformers 4 wrote -1 for a token that there is none of."""
+    change_json("tokenizer_config.json", lambda value: value.pop(f"{kind}_token", None))
+    change_json("config.json", lambda value: value.pop(f"{kind}_token_id", None))
+    change_json("config.json", lambda value: value["text_config"].update({f"{kind}_token_id": -1}))
+    export_text(model, model / "out.gguf", "F16")
+    name = {"pad": "padding"}.get(kind, kind)
+    found = keys(model / "out.gguf").get(f"tokenizer.ggml.{name}_token_id")
+    assert found == (written["tokenizer.ggml.eos_token_id"] if kind == "eos" else None)
+
+
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        ("config.json", lambda v: v.update(text_config=None)),
+        ("tokenizer.json", lambda v: v["model"].update(merges=[[1, 2]])),
+        ("tokenizer.json", lambda v: v.update(post_processor=7)),
+        ("tokenizer_config.json", lambda v: v.update(chat_template=[7])),
+    ],
+)
+def test_special_tokens_of_another_form_name_their_file(
+    model: Path, change_json: Change, file: str, how: Callable[[Any], object]
+) -> None:
+    change_json(file, how)
+    with pytest.raises(PocketError, match=f"{model / file}.* has special tokens of another form"):
+        export_text(model, model / "out.gguf", "F16")
+
+
 def without_digits(tokenizer: dict[str, Any]) -> None:
     tokenizer["pre_tokenizer"] = tokenizer["pre_tokenizer"]["pretokenizers"][1]
 

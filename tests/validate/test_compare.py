@@ -187,6 +187,35 @@ def test_a_run_without_a_verdict_is_an_error(write: Write, tmp_path: Path) -> No
         compare([there, tmp_path / "else"])
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"confusion": None},
+        {"confusion": {"truth": 7}},
+        {"accuracy": None},
+        {"accuracy": "0.9"},
+        {"ci": [0.5]},
+        {"n": 2.5},
+        {"ladder": ["Q8_0"]},
+        {"ladder": {}},
+        {"per_class": {"water": None}},
+        {"base": 0.2},
+        {"gates": {"ms": True}},
+        {"majority": "half"},
+    ],
+)
+def test_figures_of_another_kind_are_no_verdict(write: Write, changes: Row) -> None:
+    runs = [write("a", [True, False]), write("b", [True, False], **changes)]
+    with pytest.raises(PocketError, match=rf"holds no verdict \({next(iter(changes))}"):
+        compare(runs)
+
+
+def test_figures_that_are_not_known_are_none(write: Write) -> None:
+    names = ("truth", "per_class", "base", "gates", "ladder", "majority", "macro_f1", "agreement")
+    runs = [write("a", [True]), write("b", [True], **dict.fromkeys(names))]
+    assert table(compare(runs))
+
+
 def test_one_run_or_the_same_twice_is_refused(write: Write) -> None:
     there = write("a", [True])
     with pytest.raises(ConfigError, match="at least two"):
@@ -258,6 +287,21 @@ def test_the_command_prints_and_writes(write: Write, tmp_path: Path) -> None:
     )
     assert [row["name"] for row in json.loads(done.stdout)["runs"]] == ["a", "b"]
     assert Page(page.read_text()).all("table")
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"), [("", "is a folder"), ("gone/page.html", "make it first")]
+)
+def test_a_page_without_a_place_is_told_before_anything(
+    tmp_path: Path, page: str, reason: str
+) -> None:
+    command = [sys.executable, "-c", "from pocketvlm.cli import main; main()", "compare"]
+    runs = ["nowhere", "neither", "--html", str(tmp_path / page)]
+    done = subprocess.run([*command, *runs], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"--html {tmp_path / page}" in done.stderr
+    assert reason in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from pocketvlm.project import Project
 from pocketvlm.runtime import Files, Runtime
 from pocketvlm.student.tiny import save_tiny
 from pocketvlm.validate.judge import FOLDER, judge, outside
+from pocketvlm.validate.judge.figures import recorded_calibration
 from pocketvlm.validate.judge.subject import both, file_type, what_ships
 from pocketvlm.validate.judge.unseen import read_unseen
 from pocketvlm.workspace import Row, read_json, read_rows, sha256_file, write_json, write_rows
@@ -160,6 +161,21 @@ def test_a_class_that_is_no_label_is_refused(project: Project, folder: Path) -> 
         judge(project, folder, None)
 
 
+def test_a_workspace_that_is_judged_may_hold_verdicts(project: Project, folder: Path) -> None:
+    for label in COLOURS:
+        (folder / label).rename(project.workspace.root / label)
+    project.workspace.gguf.rename(folder / "gguf")
+    files = folder / "gguf" / "model-Q8_0.gguf", folder / "gguf" / "mmproj-F16.gguf"
+    for _ in range(2):
+        judge(project, project.workspace.root, files)
+        write_json(project.workspace.manifest("validate"), {})
+    assert written(project)[0]["n"] == 9
+    (folder / FOLDER).mkdir()  # anywhere else the name means nothing
+    (folder / FOLDER / "x.png").write_bytes(b"")
+    with pytest.raises(ConfigError, match="verdicts"):
+        judge(project, folder, files)
+
+
 def test_a_folder_without_classes_is_refused(project: Project, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     for given in ("nothing", "missing"):
@@ -230,7 +246,9 @@ def test_files_made_elsewhere_are_asked_as_a_stock_app(
     judge(project, folder, files)
     metrics, rows = written(project)
     assert metrics["stock"] is True
-    assert any("stock app" in warning for warning in metrics["warnings"])
+    (told,) = [warning for warning in metrics["warnings"] if "stock app" in warning]
+    how = "llama.cpp tiles it" if side == SIDE else "llama.cpp resizes and tiles it"
+    assert f"{how} for a tower of {side}: " in told
     with Runtime(*files, stock=True) as runtime:
         bitmap = project.contract.open(folder / rows[0]["image"])
         said = runtime.answer(project.contract.prompt, bitmap, 32)
@@ -266,6 +284,8 @@ def calibrated(project: Project) -> Callable[..., None]:
             "model": files[0].name,
             "mmproj": files[1].name,
             "type": "Q8_0",
+            "mmproj_type": "F16",
+            "contract": project.contract.hash,
             "files": {file.name: sha256_file(file) for file in files},
             "calibration": {"temperature": 100.0, "unsure_below": 0.9, "sure": 0.95, "n_val": 50},
         }
@@ -296,15 +316,52 @@ def test_another_files_temperature_is_not_taken(
     assert {row["sure"] for row in rows} == {None}
 
 
+def test_a_temperature_of_another_contract_or_wish_is_not_taken(
+    project: Project, calibrated: Callable[..., None]
+) -> None:
+    files = what_ships(project)
+    calibrated()
+    assert recorded_calibration(project, files, "Q8_0")
+    surer = Project.of(parse_config(settings(validate={"sure": 0.9})), project.workspace.root)
+    assert recorded_calibration(surer, files, "Q8_0") is None
+    calibrated(contract="another")
+    assert recorded_calibration(project, files, "Q8_0") is None
+
+
 def test_what_the_last_verdict_names_ships(
     project: Project, calibrated: Callable[..., None]
 ) -> None:
-    other = project.workspace.gguf / "mmproj-Q8_0.gguf"
+    text, other = what_ships(project)[0], project.workspace.gguf / "mmproj-Q8_0.gguf"
     other.write_bytes(b"")
-    calibrated(mmproj=other.name)
-    assert what_ships(project)[1] == other
+    files = {file.name: sha256_file(file) for file in (text, other)}
+    calibrated(mmproj_type="Q8_0", files=files)
+    assert what_ships(project) == (text, other)
     other.unlink()
     assert what_ships(project)[1].name == "mmproj-F16.gguf"
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes"),
+    [
+        ({"types": ["Q4_0", "Q8_0"]}, {}),
+        ({"mmproj": ["Q8_0"]}, {}),
+        ({}, {"files": {"model-Q8_0.gguf": "of", "mmproj-F16.gguf": "yesterday"}}),
+    ],
+)
+def test_a_verdict_on_other_files_does_not_choose_and_that_is_said(
+    project: Project,
+    calibrated: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    asked: Row,
+    changes: Row,
+) -> None:
+    calibrated(**changes)
+    made = Project.of(parse_config(settings(export=asked)), project.workspace.root)
+    files, export = what_ships(made), made.config.export
+    said = capsys.readouterr().err
+    assert files[0].name == f"model-{export.types[0]}.gguf"
+    assert files[1].name == f"mmproj-{export.mmproj[0]}.gguf"
+    assert f"asked: {files[0].name} and {files[1].name}" in said
 
 
 def test_one_file_alone_is_refused(tmp_path: Path) -> None:
@@ -336,25 +393,53 @@ def test_the_projects_own_files_of_another_contract_are_refused(
         judge(other, folder, None)
 
 
+def test_one_picture_is_one(project: Project, folder: Path) -> None:
+    for label in ("fire", "wood"):
+        shutil.rmtree(folder / label)
+    for at in (1, 2):
+        (folder / "water" / f"{at}.png").unlink()
+    judge(project, folder, None)
+    warnings = written(project)[0]["warnings"]
+    assert any("only 1 picture was asked" in warning for warning in warnings)
+
+
+def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """`pocketvlm validate` in a folder."""
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, "validate", *map(str, command)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_wrong_call_leaves_nothing_behind(project: Project, folder: Path) -> None:
+    (folder / "sand").mkdir()
+    (folder / "sand" / "x.png").write_bytes(b"")
+    files = what_ships(project)
+    done = run(folder, "--against", ".", "--model", files[0], "--mmproj", files[1])
+    assert done.returncode == 2
+    assert "sand" in done.stderr
+    inside = project.workspace.root / "pocketvlm.yaml"
+    inside.write_text(json.dumps(settings()))
+    assert run(project.workspace.root, "--against", folder).returncode == 2
+    assert not [root for root in (folder, inside.parent) if (root / "state").exists()]
+
+
 def test_outside_of_a_project_the_default_contract_is_asked(
     folder: Path, model: Path, tmp_path: Path
 ) -> None:
     side = Config().device.side
     files = pair(model, tmp_path / "theirs", side)
-    (tmp_path / "anywhere").mkdir()
     for picture in folder.glob("*/[12].png"):
         picture.unlink()
-    command = ["validate", "--against", folder, "--model", files[0], "--mmproj", files[1]]
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, *map(str, command), "--json"],
-        cwd=tmp_path / "anywhere",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
+    for _ in range(2):  # in the folder of pictures itself, and again
+        done = run(folder, "--against", ".", "--model", files[0], "--mmproj", files[1], "--json")
+        assert done.returncode == 3, done.stderr
+    assert {path.name for path in folder.iterdir()} == {*COLOURS, FOLDER}
     figures = json.loads(done.stdout)
     assert "gates.accuracy 0.85" in done.stderr
-    metrics = read_json(tmp_path / "anywhere" / figures["folder"] / "metrics.json")
+    metrics = read_json(folder / figures["folder"] / "metrics.json")
     assert metrics["confusion"]["truth"] == list(Config().task.labels)
     assert metrics["against"]["empty"] == ["land", "metal"]

@@ -107,7 +107,7 @@ def test_a_broken_audit_misses_the_gate_and_keeps_the_figures(make: Make) -> Non
 @pytest.mark.parametrize(("n", "few"), [(99, True), (100, False)])
 def test_few_pictures_are_warned_of(make: Make, n: int, few: bool) -> None:
     figures = judge(make(test=n), n)
-    assert any("fewer than 100" in line for line in figures["warnings"]) is few
+    assert any("of at least 100 pictures" in line for line in figures["warnings"]) is few
 
 
 def test_disagreement_with_torch_is_warned_of(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -49,13 +50,17 @@ def validate(
             figures = alone(load(config, set_), STAGE)
         return show(figures, as_json)
 
-    from pocketvlm.validate.judge import judge, outside
+    from pocketvlm.validate.judge import class_folders, judge, outside
     from pocketvlm.validate.judge.subject import both
 
     given = both(model, mmproj)
     absent = config == DEFAULT_CONFIG and not config.is_file() and not set_
     project = outside(against) if absent and given else load(config, set_)
-    with figures_of_a_missed_gate(as_json), one_at_a_time(project):
+    if against is not None:
+        class_folders(project, against)  # before the lock: a wrong call leaves nothing behind
+    # A folder that is no project has no stage to keep away, so no state/ either.
+    lock = nullcontext() if absent else one_at_a_time(project)
+    with figures_of_a_missed_gate(as_json), lock:
         figures = judge(project, against, given)
     show(figures, as_json)
 
@@ -73,9 +78,11 @@ def compare(
 ) -> None:
     """Put runs side by side: what the first got right against what the others did."""
     from pocketvlm.validate.compare import compare as side_by_side
-    from pocketvlm.validate.compare.page import render, table
+    from pocketvlm.validate.compare.page import check_place, render, table
     from pocketvlm.workspace import write_text
 
+    if html is not None:
+        check_place(html)
     figures = side_by_side(runs)
     if as_json:
         show(figures, as_json)

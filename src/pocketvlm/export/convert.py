@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
+from typing import get_args
 
 from pocketvlm.errors import PocketError
 from pocketvlm.export.about import About
@@ -17,10 +18,17 @@ from pocketvlm.export.vision import draft_vision
 from pocketvlm.export.writer import FILE_TYPES, MIB, Draft
 from pocketvlm.progress import say
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row
+from pocketvlm.sections import Export
+from pocketvlm.workspace import Row, Workspace
 
 MADE = ".made."
 """How a folder begins in which files wait until all are there; a killed run leaves it behind."""
+
+
+TYPES, MMPROJ = (
+    get_args(get_args(Export.model_fields[name].annotation)[0]) for name in ("types", "mmproj")
+)
+"""All that `export.types` and `export.mmproj` can name."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +72,22 @@ def convert(project: Project) -> Row:
             _make(job, Path(folder), rows, warnings)
         for job in jobs:
             (Path(folder) / job.out.name).replace(job.out)
-    made = {job.out for job in jobs}
-    for pattern in ("model-*.gguf", "mmproj-*.gguf"):  # those no longer wanted: an older model's
-        for path in {*space.gguf.glob(pattern)} - made:
-            path.unlink()
+    remove_older(space, {job.out for job in jobs})
     side = project.contract.side
     figures = {"contract": project.contract.hash, "vision_size": side, **rows}
     return figures | {"warnings": warnings}
+
+
+def remove_older(space: Workspace, made: set[Path]) -> None:
+    """Remove files of types that are no longer wanted, which are an older model's, and say so.
+    Only names that are written here: what else lies there is the user's."""
+    ours = {space.text_gguf(type) for type in TYPES} | {space.vision_gguf(type) for type in MMPROJ}
+    older = sorted(path for path in ours - made if path.is_file())
+    for path in older:
+        path.unlink()
+    if older:
+        named = ", ".join(path.name for path in older)
+        say(f"{space.gguf.name}/: removed {named}: of an older model, and no longer exported")
 
 
 def plan(project: Project) -> list[Job]:

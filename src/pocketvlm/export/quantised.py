@@ -41,7 +41,9 @@ def write_quantised(source: Path, out: Path, type: str, size: int) -> None:
     with (
         atomic_file(out) as partial,
         written(out.name, size) as advance,
-        ThreadPoolExecutor(1) as pool,  # so that this thread hears Ctrl-C
+        # This thread moves the bar. It hears Ctrl-C too, which ends it once the file is made: the
+        # quantiser cannot be stopped, and must not write after the file is gone.
+        ThreadPoolExecutor(1) as pool,
     ):
         work = pool.submit(quantise, source, partial, type)
         while wait([work], TICK).not_done:

@@ -1,5 +1,7 @@
 """The tokenizer in GGUF's terms: byte-level BPE with SmolLM's pre-tokenizer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,39 @@ def add_vocabulary(writer: GGUFWriter, model: Path, size: int) -> None:
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    special = SpecialVocab(model, load_merges=True)
+    special = _Special(model, load_merges=True)
     inside = {kind: number for kind, number in special.special_token_ids.items() if number < size}
     end = tokens.index(END)
     special.special_token_ids = inside | {"eos": end, "eot": end}
-    special.add_to_gguf(writer, quiet=True)
+    with _named(model / "tokenizer_config.json"):
+        special.add_to_gguf(writer, quiet=True)
+
+
+class _Special(SpecialVocab):  # type: ignore[misc]  # gguf names no types
+    """What gguf finds of special tokens, merges and chat template; its errors name the file."""
+
+    def _set_special_token(self, typ: str, tid: Any) -> None:
+        if not isinstance(tid, int) or tid >= 0:  # -1 is transformers' older word for none
+            super()._set_special_token(typ, tid)
+
+    def _try_load_from_tokenizer_json(self, path: Path) -> None:
+        with _named(path / "tokenizer.json", " or a tokenizer file beside it"):
+            super()._try_load_from_tokenizer_json(path)
+
+    def _try_load_from_config_json(self, path: Path) -> None:
+        with _named(path / "config.json"):
+            super()._try_load_from_config_json(path)
+
+
+@contextmanager
+def _named(file: Path, more: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise PocketError(
+            f"{file}{more} has special tokens of another form ({error}): copy the base model's "
+            "over it"
+        ) from None
 
 
 def _tokenizer(model: Path) -> Row:

@@ -142,7 +142,7 @@ def warnings(figures: Row) -> list[str]:
         found.append(fallback_warning(figures["split"]))
     if figures["n"] < FEW:
         found.append(
-            f"only {figures['n']} pictures were asked (fewer than {FEW}): the interval is wide, "
+            f"only {figures['n']} of at least {FEW} pictures were asked: the interval is wide, "
             "collect more"
         )
     if figures["agreement"] < AGREEMENT:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pocketvlm import intervals
 from pocketvlm.base import RECORD
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.validate.compare.kinds import check_kinds
 from pocketvlm.workspace import Row, read_record, read_rows
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
@@ -76,8 +77,7 @@ def read_run(path: Path) -> Run:
             f"{path} holds no verdict ({METRICS}): run `pocketvlm validate` there, or name another"
         )
     metrics = read_record(file)
-    if not {"accuracy", "ci", "n", "confusion"} <= metrics.keys():
-        raise PocketError(f"{file} holds no verdict: name the {METRICS} that `validate` wrote")
+    check_kinds(file, metrics)
     report = file.resolve().parent
     of_workspace = report.name == "report"
     beside = report / PREDICTIONS

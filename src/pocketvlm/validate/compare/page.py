@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pocketvlm.errors import ConfigError
 from pocketvlm.pages import html_pages, percent
 from pocketvlm.workspace import Row
 
@@ -116,6 +117,14 @@ def gates_of(gates: dict[str, bool] | None) -> str:
         return UNKNOWN
     missed = [name for name, passed in gates.items() if not passed]
     return f"missed: {', '.join(missed)}" if missed else f"passed: {', '.join(gates)}"
+
+
+def check_place(file: Path) -> None:
+    """ConfigError where no page can be written."""
+    if file.is_dir():
+        raise ConfigError(f"--html {file} is a folder: name a file, such as {file / 'page.html'}")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--html {file}: there is no folder {file.parent}: make it first")
 
 
 def render(figures: Row) -> str:

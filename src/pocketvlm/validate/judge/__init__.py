@@ -1,5 +1,6 @@
 """A verdict on other pictures, or on files that were not made here."""
 
-from pocketvlm.validate.judge.judge import FOLDER, judge, outside
+from pocketvlm.validate.judge.judge import judge, outside
+from pocketvlm.validate.judge.unseen import FOLDER, class_folders
 
-__all__ = ["FOLDER", "judge", "outside"]
+__all__ = ["FOLDER", "class_folders", "judge", "outside"]

@@ -14,13 +14,13 @@ from pocketvlm.validate.controls import majority
 from pocketvlm.validate.controls.control import Judged
 from pocketvlm.validate.controls.twins import NAME, have_twins, looks, without
 from pocketvlm.validate.examples import Example, fallback_warning
-from pocketvlm.validate.judge.subject import Subject, contract_for
+from pocketvlm.validate.judge.subject import Subject, contract_for, hashes
 from pocketvlm.validate.judge.unseen import TAUGHT, Unseen
 from pocketvlm.validate.scores import answered, likelihoods, prediction_rows, scores, ways
 from pocketvlm.validate.slices import slices
 from pocketvlm.validate.validate import control_warnings
 from pocketvlm.validate.verdict import FEW, TIMES, failed_controls
-from pocketvlm.workspace import Row, read_record, sha256_file
+from pocketvlm.workspace import Row, read_record
 
 if TYPE_CHECKING:
     from pocketvlm.runtime import Asked, Files
@@ -62,7 +62,7 @@ def measured(project: Project, subject: Subject, asking: Asking, said: Sequence[
         "mmproj": subject.files[1].name,
         "type": subject.type,
         "mmproj_type": subject.mmproj_type,
-        "files": {file.name: sha256_file(file) for file in subject.files},
+        "files": hashes(subject.files),
         "runtime": identity(),
         "contract": project.contract.hash,
         "stock": subject.stock,
@@ -126,17 +126,17 @@ def warnings(
     if not asking.unseen and asking.split != "test":
         found.append(fallback_warning(asking.split))
     if subject.stock:
+        fits = subject.side == project.contract.side
         found.append(
             f"{subject.files[0].name} and {subject.files[1].name} were not made under this device "
             "contract, so they were asked as a stock app asks them: prompt and bitmap "
-            f"({project.contract.side} pixels) are the contract's, llama.cpp resizes and tiles it "
-            f"for a tower of {subject.side}: {figures['tokens']['prompt']:,} tokens a question"
+            f"({project.contract.side} pixels) are the contract's, llama.cpp "
+            f"{'tiles' if fits else 'resizes and tiles'} it for a tower of {subject.side}: "
+            f"{figures['tokens']['prompt']:,} tokens a question"
         )
     if figures["n"] < FEW:
-        found.append(
-            f"only {figures['n']} pictures were asked (fewer than {FEW}): the interval is wide, "
-            "collect more"
-        )
+        asked = "1 picture was" if figures["n"] == 1 else f"{figures['n']} pictures were"
+        found.append(f"only {asked} asked (fewer than {FEW}): the interval is wide, collect more")
     if near and NAME not in failed_controls(figures):
         found.append(
             f"{near} of {figures['n']} pictures {'looks' if near == 1 else 'look'} like one of "
@@ -156,13 +156,15 @@ def predictions(
 
 
 def recorded_calibration(project: Project, files: "Files", kind: str) -> Row | None:
-    """What the last verdict fitted on val for these very files; None where there is nothing."""
+    """What the last verdict fitted on val for these very files, this contract and this
+    `validate.sure`; None where there is nothing."""
     path = project.workspace.report / "metrics.json"
     known = read_record(path) if path.is_file() else {}
-    if known.get("files") != {file.name: sha256_file(file) for file in files}:
+    if (known.get("type"), known.get("contract")) != (kind, project.contract.hash):
         return None
-    fitted: Row | None = known.get("calibration")
-    return fitted if fitted and known.get("type") == kind else None
+    fitted: Row = known.get("calibration") or {}
+    wanted = fitted.get("sure") == project.config.validate_.sure
+    return fitted if wanted and known.get("files") == hashes(files) else None
 
 
 def calibrated(

@@ -18,7 +18,7 @@ from pocketvlm.validate import gates
 from pocketvlm.validate.examples import Example, read_examples
 from pocketvlm.validate.judge.figures import Asking, measured, predictions
 from pocketvlm.validate.judge.subject import Subject, contract_for, read_subject, what_ships
-from pocketvlm.validate.judge.unseen import class_folders, read_unseen
+from pocketvlm.validate.judge.unseen import FOLDER, class_folders, read_unseen
 from pocketvlm.workspace import (
     Row,
     Workspace,
@@ -31,8 +31,6 @@ from pocketvlm.workspace import (
 
 if TYPE_CHECKING:
     from pocketvlm.runtime import Asked, Files
-
-FOLDER = "verdicts"
 
 SUMMARY = (
     *("accuracy", "ci", "n", "truth", "split", "majority", "macro_f1", "one_word"),
@@ -62,7 +60,7 @@ def judge(project: Project, against: Path | None, given: "Files | None") -> Row:
     from pocketvlm.validate.report import render
 
     if against is not None:
-        class_folders(against, project.contract.labels)
+        class_folders(project, against)
     else:
         project.check_contract(project.workspace.dataset)
     subject = read_subject(project, given or what_ships(project), own=given is None)

@@ -10,8 +10,9 @@ from pocketvlm.contract import GGUF_KEY, Contract
 from pocketvlm.errors import ConfigError
 from pocketvlm.export.header import Header, read_header
 from pocketvlm.layout import Layout
+from pocketvlm.progress import say
 from pocketvlm.project import CONTRACT, Project
-from pocketvlm.workspace import read_record
+from pocketvlm.workspace import read_record, sha256_file
 
 if TYPE_CHECKING:
     from pocketvlm.runtime import Files
@@ -45,15 +46,28 @@ def both(model: Path | None, mmproj: Path | None) -> "Files | None":
 
 
 def what_ships(project: Project) -> "Files":
-    """The pair that the last verdict names, else the first of each type."""
+    """The pair that the last verdict chose, where the configuration still asks for it and the
+    files are still those; else the first of each type, and that is said."""
     space, export = project.workspace, project.config.export
     usual = space.text_gguf(export.types[0]), space.vision_gguf(export.mmproj[0])
     path = space.report / "metrics.json"
-    metrics = read_record(path) if path.is_file() else {}
-    if not {"model", "mmproj"} <= metrics.keys():
+    if not path.is_file():
         return usual
-    named = space.gguf / str(metrics["model"]), space.gguf / str(metrics["mmproj"])
-    return named if all(file.is_file() for file in named) else usual
+    metrics = read_record(path)
+    if metrics.get("type") == export.types[0] and metrics.get("mmproj_type") in export.mmproj:
+        chosen = usual[0], space.vision_gguf(metrics["mmproj_type"])
+        if all(file.is_file() for file in chosen) and metrics.get("files") == hashes(chosen):
+            return chosen
+    say(
+        f"the verdict in {path} is of other types or of other files, so the first of export.types "
+        f"and export.mmproj are asked: {usual[0].name} and {usual[1].name}"
+    )
+    return usual
+
+
+def hashes(files: "Files") -> dict[str, str]:
+    """What metrics.json writes down of a pair: each name with its SHA-256."""
+    return {file.name: sha256_file(file) for file in files}
 
 
 def read_subject(project: Project, files: "Files", own: bool) -> Subject:

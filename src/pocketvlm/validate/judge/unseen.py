@@ -17,6 +17,12 @@ from pocketvlm.workspace import Row, read_rows, sha256_file
 TAUGHT = ("train", "val")
 """Splits that the student learned from or was chosen by."""
 
+FOLDER = "verdicts"
+"""Where judgements are written, below the workspace."""
+
+OWN = ("state", FOLDER)
+"""What a judgement leaves in a workspace, which may be the folder of pictures itself."""
+
 NAMED = 5
 """Files that a sentence names."""
 
@@ -83,10 +89,12 @@ class Unseen:
         return found
 
 
-def class_folders(folder: Path, labels: Sequence[str]) -> dict[str, list[Path]]:
+def class_folders(project: Project, folder: Path) -> dict[str, list[Path]]:
     """The files below the folder of each label, in a stable order, at any depth; hidden ones are
-    left out. ConfigError when there are none, or when a folder that holds files is no label: what
-    is in it would be missing from the verdict without a word."""
+    left out, and what pocketvlm itself puts into a workspace that is judged. ConfigError when
+    there are none, or when a folder that holds files is no label: what is in it would be missing
+    from the verdict without a word."""
+    labels = project.contract.labels
     if not folder.is_dir():
         raise ConfigError(f"--against {folder} is no folder: name one that holds class folders")
     there = {
@@ -94,7 +102,9 @@ def class_folders(folder: Path, labels: Sequence[str]) -> dict[str, list[Path]]:
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(".")
     }
-    if strange := [name for name, inside in there.items() if inside and name not in labels]:
+    here = folder.resolve() == project.workspace.root.resolve()
+    known = {*labels, *(OWN if here else ())}
+    if strange := [name for name, inside in there.items() if inside and name not in known]:
         raise ConfigError(
             f"--against {folder}: {', '.join(strange)} {_are(strange)} not in task.labels "
             f"({', '.join(labels)}): rename {_it(strange)}, or move {_it(strange)} elsewhere"
@@ -114,7 +124,7 @@ def read_unseen(project: Project, folder: Path, bitmaps: Path) -> Unseen:
     Left out, and counted: what cannot be read, what the project has collected or learned from, and
     a second file of the same bytes. PocketError when one picture lies under two labels, or when
     none is left."""
-    classes = class_folders(folder, project.contract.labels)
+    classes = class_folders(project, folder)
     found = Unseen(folder.resolve().name or "folder")
     found.empty = [label for label in project.contract.labels if label not in classes]
     found.stray = sum(not p.name.startswith(".") for p in folder.iterdir() if p.is_file())
