@@ -6,6 +6,7 @@ import pytest
 
 from pocketvlm.project import Project
 from pocketvlm.validate.examples import read_examples
+from pocketvlm.validate.ladder import exported
 from pocketvlm.validate.shipping import recommendation, shipping
 
 from .conftest import ladder
@@ -54,3 +55,11 @@ def test_the_smallest_file_that_is_as_good_is_recommended(make: Make) -> None:
     told = recommendation(project, ladder(project, said, Q4_0=worse, small=other), truth)
     assert told["recommended"] == "llama.cpp Q8_0"
     assert told["best"] == "llama.cpp F16"
+
+
+def test_answers_are_judged_by_the_audit_where_files_are_near_the_merged_model(make: Make) -> None:
+    """A vision file that does not ship must not miss the gate of those that do."""
+    types = {"types": ["Q8_0", "F16", "Q4_0"], "mmproj": ["F16", "Q8_0"]}
+    judged = {pair.kinds: pair.fine for pair in exported(make(test=1, export=types))}
+    coarse = {"Q4_0": False, "Q8_0 + mmproj Q8_0": False}
+    assert judged == {"Q8_0": True, "F16": True, **coarse}

@@ -78,8 +78,8 @@ class Pair:
 
     @property
     def fine(self) -> bool:
-        """Whether its text file is so near to the merged model that answers should be equal."""
-        return self.type in FINE
+        """Whether its files are so near to the merged model that answers should be equal."""
+        return self.type in FINE and self.usual
 
     @property
     def mib(self) -> float:

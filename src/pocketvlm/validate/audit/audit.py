@@ -2,8 +2,8 @@
 
 Torch is the student as it was trained (base and adapter); llama.cpp has an exact F32 file written
 from the merged model for this purpose, and every pair of exported files. Answers of types coarser
-than Q8_0 are measured here, not judged: they may differ though nothing went wrong on the way, and
-the ladder says what that costs.
+than Q8_0, and of other vision files than the first, are measured here, not judged: they may differ
+though nothing went wrong on the way, and the ladder says what that costs.
 """
 
 import gc
