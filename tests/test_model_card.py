@@ -154,7 +154,7 @@ def test_the_verdict_is_told(whole: Project) -> None:
     card = model_card(whole, "merged")
     assert "**75.0% of 4 pictures** answered right by `model-Q8_0.gguf`" in card
     assert "Gates: the lower bound of accuracy at least 85.0%, found 30.1%: **missed**" in card
-    assert "> Mind: only 4 pictures were asked" in card and UNJUDGED not in card
+    assert "> Mind: only 4 of at least 100 pictures were asked" in card and UNJUDGED not in card
 
 
 def test_the_ladder_says_what_each_step_changed(whole: Project) -> None:
