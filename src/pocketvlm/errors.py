@@ -15,6 +15,10 @@ class ConfigError(PocketError):
     exit_code = 2
 
 
+class Stopped(PocketError):
+    """Somebody ended the work, and it was put away in order; the same command goes on."""
+
+
 class GateMissed(PocketError):
     """The files exist, but the accuracy or the parity does not (exit code 3)."""
 

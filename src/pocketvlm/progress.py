@@ -2,9 +2,12 @@
 events, one JSON object a line."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -12,12 +15,20 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from pocketvlm.journal import HANDED_ON, Journal, in_words, stand_of
+
 T = TypeVar("T")
+
+LINE = 30.0
+"""Seconds between two lines about the same work where nobody watches, and in the log of a run: a
+log is no place for a bar."""
 
 console = Console(stderr=True, highlight=False, emoji=False)
 """Where people read: standard error, so that `--json` keeps standard output for programs. Text
@@ -25,8 +36,10 @@ stays as it is: `:free:` in a model's name is no picture of a sign."""
 
 
 def say(message: str) -> None:
-    """Print one line for people."""
+    """Print one line for people, and write it into the log of a run."""
     console.print(message, markup=False, soft_wrap=True)
+    for journal in _journals:
+        journal.line(message)
 
 
 def ask(question: str) -> bool:
@@ -55,9 +68,76 @@ def emit(event: str, **values: Any) -> None:
         print(json.dumps({"event": event} | values, ensure_ascii=False), flush=True)
 
 
-def progress_bar(shown: bool = True) -> Progress:
-    """The house's bar; its tasks carry a field `note`."""
-    return Progress(
+_journals: list[Journal] = []
+"""Not empty while a run keeps one."""
+
+
+@contextmanager
+def kept_in(journal: Journal) -> Iterator[None]:
+    """From here on what is said, measured and done is written down too."""
+    if journal.is_standard_error():
+        console.quiet = True  # it would be there twice
+    _journals.append(journal)
+    try:
+        yield
+    finally:
+        _journals.remove(journal)
+
+
+def handed_on(root: Path) -> AbstractContextManager[None]:
+    """In a process that a run has started: go on with the run's log."""
+    log = os.environ.get(HANDED_ON)
+    return kept_in(Journal.going_on(Path(log), stand_of(root))) if log else nullcontext()
+
+
+def enter(stage: str) -> None:
+    """A stage of a run begins."""
+    for journal in _journals:
+        journal.enter(stage)
+
+
+def measured(**figures: float) -> None:
+    """The newest figures of the work, for `status`."""
+    for journal in _journals:
+        journal.measured(figures)
+
+
+def watched() -> bool:
+    """Whether somebody looks at a terminal that can draw; FORCE_COLOR makes none of a file."""
+    return console.is_interactive and console.file.isatty()
+
+
+class Bar(Progress):
+    """A bar that also tells the log and `status` how far it is. Its tasks carry a field `note`, and
+    may carry `eta` in seconds where they know better than the bar."""
+
+    lined: float | None = None
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Change a task, and tell where it stands."""
+        super().update(task_id, **changes)
+        self._tell(self._tasks[task_id])
+
+    def _tell(self, task: Task) -> None:
+        eta = task.fields.get("eta", task.time_remaining)
+        stand = (task.description, task.completed, task.total, eta, str(task.fields["note"]))
+        for journal in _journals:
+            journal.stands(*stand)
+        now = time.monotonic()
+        self.lined = self.lined or now
+        if now - self.lined < LINE:
+            return
+        self.lined, line = now, f"  {in_words(*stand)}"
+        if not (watched() or events_wanted()):
+            say(line)
+        else:
+            for journal in _journals:
+                journal.line(line)
+
+
+def progress_bar(shown: bool = True) -> Bar:
+    """The house's bar."""
+    return Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),

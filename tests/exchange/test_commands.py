@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketvlm.pipeline.run import one_at_a_time
+from pocketvlm.pipeline.work import one_at_a_time
 from pocketvlm.project import Project
 from pocketvlm.workspace import write_text
 from tests.test_cli import pocketvlm

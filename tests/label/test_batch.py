@@ -768,7 +768,7 @@ def test_two_teachers_with_batches(tmp_path: Path) -> None:
 
 
 def test_progress_is_shown(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
-    monkeypatch.setattr("pocketvlm.label.live.LINE", 0.0)
+    monkeypatch.setattr("pocketvlm.progress.LINE", 0.0)
     with teacher(batch_seconds=0.4) as (between, _):
         ask(make_batched(tmp_path, 9, between.url))
     said = capfd.readouterr().err

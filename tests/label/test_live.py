@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from pocketvlm.label import live
+from pocketvlm import progress
+from pocketvlm.journal import duration
 from pocketvlm.label.ledger import Ledger
-from pocketvlm.label.live import Live, fit, minutes
+from pocketvlm.label.live import Live, fit
 from pocketvlm.label.money import Budget
 from pocketvlm.label.pace import Pace
 from pocketvlm.project import Project
@@ -187,23 +188,22 @@ def test_in_a_log_it_is_a_line_now_and_then(
             shown.tick()
         shown.saw({"status": "refused"})
         assert capfd.readouterr() == ("", "")
-        monkeypatch.setattr(live, "LINE", 0.0)
+        monkeypatch.setattr(progress, "LINE", 0.0)
         shown.tick()
         assert shown.pace is not None
         shown.pace.paused_until = time.monotonic() + 300
         shown.tick()
         shown.tick("stopping; ")
     first, second, third = capfd.readouterr().err.splitlines()
-    assert first == "  51 of 100; 50 a second, 0 in flight; refused 1, water 50; 1 s left"
+    assert first == "  Labelling 51 of 100; 50 a second, 0 in flight; refused 1, water 50; 1 s left"
     wait = "the server asks to wait 5 min; 50 a second, 0 in flight; refused 1, water 50"
-    assert second == f"  51 of 100; {wait}; 5 min left"
-    assert third == f"  51 of 100; stopping; {wait}"
+    assert second == f"  Labelling 51 of 100; {wait}; 5 min left"
+    assert third == f"  Labelling 51 of 100; stopping; {wait}"
 
 
 def test_before_the_first_answer_nothing_is_foretold(shown: Live) -> None:
     now = time.monotonic()
     assert shown.eta(now) is None
-    assert shown.left(now) == ""
 
 
 def test_a_slow_teacher_has_a_rate_too(shown: Live) -> None:
@@ -233,4 +233,4 @@ def test_what_does_not_fit_is_shortened(width: int, line: str) -> None:
     ("seconds", "said"), [(0.4, "0 s"), (89, "89 s"), (300, "5 min"), (7200, "2.0 h")]
 )
 def test_durations_as_people_say_them(seconds: float, said: str) -> None:
-    assert minutes(seconds) == said
+    assert duration(seconds) == said

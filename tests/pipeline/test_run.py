@@ -8,8 +8,9 @@ import pytest
 from pocketvlm.config import parse_config
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
 from pocketvlm.pipeline import STAGES, Stage, execute, run, stages, why
-from pocketvlm.pipeline.run import check_makers, one_at_a_time, select
+from pocketvlm.pipeline.run import check_makers, select
 from pocketvlm.pipeline.stages import ROOMS
+from pocketvlm.pipeline.work import one_at_a_time
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row, read_json, read_rows, write_json, write_rows, write_text
 from tests.pipeline.conftest import draw_pictures
@@ -47,7 +48,7 @@ def test_a_new_picture_is_a_reason(project: Project) -> None:
 def test_a_changed_setting_is_a_reason(project: Project) -> None:
     execute(project, COLLECT)
     other = changed(project, collect={"licence": "CC0"})
-    assert why(other, COLLECT) == "again, because collect changed"
+    assert why(other, COLLECT) == 'again, because collect.licence (null to "CC0") changed'
 
 
 def test_a_lost_result_is_a_reason(project: Project) -> None:
@@ -172,7 +173,7 @@ def test_a_setting_redoes_what_depends_on_it(
 
 def test_two_runs_in_one_folder_are_one_too_many(project: Project) -> None:
     with one_at_a_time(project), pytest.raises(PocketError, match="another pocketvlm is at work"):
-        execute(project, COLLECT)
+        run(project, last="collect")
     assert execute(project, COLLECT)["pictures"] == 3
 
 

@@ -101,7 +101,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Compare torch with llama.cpp level by level, and name the first that differs."""
-    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.pipeline.work import one_at_a_time
     from pocketvlm.validate.audit import audit as compare
     from pocketvlm.validate.audit import check_audit, table
 

@@ -38,7 +38,7 @@ def export(
 ) -> None:
     """Write the dataset as other tools read it: imagefolder, or conversational JSON Lines."""
     from pocketvlm.exchange import export as write
-    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.pipeline.work import one_at_a_time
 
     project = load(config, set_)
     with one_at_a_time(project):
@@ -55,7 +55,7 @@ def import_(
 ) -> None:
     """Read a dataset in either form; it enters at `run --from train`."""
     from pocketvlm.exchange import import_dataset
-    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.pipeline.work import one_at_a_time
 
     project = load(config, set_)
     with one_at_a_time(project):
@@ -74,7 +74,7 @@ def push(
 ) -> None:
     """Upload dataset or model with its card; the token is HF_TOKEN."""
     from pocketvlm.exchange import push_dataset, push_model
-    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.pipeline.work import one_at_a_time
 
     project = load(config, set_)
     with one_at_a_time(project):

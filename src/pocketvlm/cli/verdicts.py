@@ -43,7 +43,7 @@ def validate(
 ) -> None:
     """The stage, or a verdict on other pictures or other files; that one writes verdicts/ only."""
     from pocketvlm.pipeline import alone
-    from pocketvlm.pipeline.run import one_at_a_time
+    from pocketvlm.pipeline.work import one_at_a_time
 
     if against is None and model is None and mmproj is None:
         with figures_of_a_missed_gate(as_json):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,9 @@ from pocketvlm.cli.options import (
 )
 from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.progress import say
+
+if TYPE_CHECKING:
+    from pocketvlm.project import Project
 
 TRAIN = next(stage for stage in STAGES if stage.name == "train")
 PLAIN = ("prepare", "merge", "convert")
@@ -72,12 +76,17 @@ def run(
         typer.Option(metavar="SIDE,SIDE", help="Compare sides of bitmap and tower, below sizes/."),
     ] = None,
     nproc: Processes = 1,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; it outlives the terminal.")
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Run all stages; what is up to date is skipped."""
     from pocketvlm.pipeline import run as run_stages
 
+    if detach:
+        return _in_background(config, load(config, set_, yes), as_json)
     if vision_sizes is not None:
         from pocketvlm.errors import ConfigError
         from pocketvlm.pipeline.sizes import check_sizes, compare_sizes, read_sides
@@ -100,6 +109,20 @@ def run(
         figures = run_stages(load(config, set_, yes), first, last, force, nproc)
     if as_json:
         show(figures, as_json)
+
+
+def _in_background(config: Path, project: Project, as_json: bool) -> None:
+    from pocketvlm.pipeline.background import detach
+
+    started = detach(project, [word for word in sys.argv[1:] if word not in ("--detach", "--json")])
+    if as_json:
+        return show(started, as_json)
+    say(
+        f"In the background, pid {started['pid']}; log {project.workspace.root / started['log']}\n"
+        f"  pocketvlm status -c {config}     where it stands (--watch)\n"
+        f"  pocketvlm logs -f -c {config}    what it says\n"
+        f"  pocketvlm stop -c {config}       a checkpoint first; `run` goes on from it"
+    )
 
 
 @app.command()

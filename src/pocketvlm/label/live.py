@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Self
 
 from rich.console import RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from pocketvlm.journal import duration
 from pocketvlm.label.money import Budget
 from pocketvlm.label.pace import Pace
-from pocketvlm.progress import console, emit, events_wanted, say
+from pocketvlm.progress import Bar, console, emit, events_wanted, measured, watched
 from pocketvlm.workspace import Row
 
 RECENT = 30.0
@@ -21,14 +22,11 @@ RECENT = 30.0
 EVENT = 1.0
 """Seconds between two events of `--json`."""
 
-LINE = 30.0
-"""Seconds between two lines where nobody watches: a log is no place for a bar."""
-
 STATUSES = ("failed", "malformed", "refused", "rejected", "none")
 """Counted before the labels: where the line is short they must not be what is cut off."""
 
 
-class Board(Progress):
+class Board(Bar):
     """The bar, and on a line of its own below it where the asking stands."""
 
     def __init__(self, shown: bool) -> None:
@@ -45,7 +43,7 @@ class Board(Progress):
         """What is drawn."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
-            yield Text(fit(task.fields["note"], console.width), no_wrap=True, overflow="ellipsis")
+            yield Text(fit([task.fields["note"]], console.width), no_wrap=True, overflow="ellipsis")
 
 
 class Rate:
@@ -81,10 +79,10 @@ class Live:
         self.name, self.total, self.pace, self.budget = name, total, pace, budget
         self.counts: Counter[str] = Counter()
         self.done = 0
-        self.told = self.lined = time.monotonic()
+        self.told = time.monotonic()
         self.calls, self.answers = Rate(self.told), Rate(self.told)
         self.board = Board(watched() and not events_wanted())
-        self.task = self.board.add_task("Labelling", total=total, note=(), left="")
+        self.task = self.board.add_task("Labelling", total=total, note="", left="", eta=None)
 
     def __enter__(self) -> Self:
         self.board.start()
@@ -113,22 +111,12 @@ class Live:
         self._draw(now, state)
         if events_wanted() and now - self.told >= EVENT:
             self._tell(now)
-        if not (events_wanted() or watched()) and now - self.lined >= LINE:
-            self.lined = now
-            left = "" if state else self.left(now)
-            parts = [f"  {self.done} of {self.total}", *self.parts(now, state), left]
-            say("; ".join(part for part in parts if part))
 
     def eta(self, now: float) -> float | None:
         """Seconds to go at the present rate, after the pause that the server has asked for. The
         answers of a batch come all at once: how long it takes they do not tell."""
         rate = self.answers.a_second(now) if self.pace else 0.0
         return self.pause(now) + (self.total - self.done) / rate if rate else None
-
-    def left(self, now: float) -> str:
-        """The same for people."""
-        seconds = self.eta(now)
-        return f"{minutes(max(1.0, seconds))} left" if seconds and self.done < self.total else ""
 
     def pause(self, now: float) -> float:
         """Seconds that the server still wants to be left alone."""
@@ -141,7 +129,7 @@ class Live:
         cost = f"{spent:.4f} of {cap:g} USD" if cap else f"{spent:.4f} USD" if spent else ""
         return [
             state.strip().rstrip(";"),
-            f"the server asks to wait {minutes(pause)}" if pause >= 1 else "",
+            f"the server asks to wait {duration(pause)}" if pause >= 1 else "",
             self.speed(now),
             cost,
             self.counted(),
@@ -162,9 +150,11 @@ class Live:
         return ", ".join(f"{name} {count}" for name, count in kinds)
 
     def _draw(self, now: float, state: str) -> None:
-        note = [part for part in self.parts(now, state) if part]
-        left = "" if state else self.left(now)  # what else goes on has no rate
-        self.board.update(self.task, completed=self.done, note=note, left=left)
+        note = "; ".join(part for part in self.parts(now, state) if part)
+        eta = None if state else self.eta(now)  # what else goes on has no rate
+        left = f"{duration(max(1.0, eta))} left" if eta and self.done < self.total else ""
+        measured(usd=self.budget.ledger.spent)
+        self.board.update(self.task, completed=self.done, note=note, left=left, eta=eta)
 
     def _tell(self, now: float) -> None:
         self.told = now
@@ -186,11 +176,6 @@ class Live:
         )
 
 
-def watched() -> bool:
-    """Whether somebody looks at a terminal that can draw; FORCE_COLOR makes none of a file."""
-    return console.is_interactive and console.file.isatty()
-
-
 def kind_of(answer: Row) -> str:
     """What an answer is counted as: its label, or why it has none."""
     return str(answer["label"] if answer["status"] == "ok" else answer["status"])
@@ -205,10 +190,3 @@ def fit(parts: Sequence[str], width: int) -> str:
         whole = line[: width - 1].rfind(" ") + 1  # where there is none: cut anywhere
         line = f"{line[: whole or width - 1]}…"
     return line
-
-
-def minutes(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
+from pocketvlm.journal import utc_now
 from pocketvlm.pipeline.stages import STAGES, Stage
-from pocketvlm.progress import say
+from pocketvlm.pipeline.work import recorded
+from pocketvlm.progress import enter, say
 from pocketvlm.workspace import Row, append_row, read_json, write_json
 
 if TYPE_CHECKING:
@@ -22,6 +21,10 @@ if TYPE_CHECKING:
 
 ADDING = ("collect", "label")
 """Stages whose results stay right when their inputs change: they only ever add to them."""
+
+
+BRIEF = 60
+"""Characters of a setting's value in a sentence."""
 
 
 def run(
@@ -34,20 +37,29 @@ def run(
     """Run the stages from `first` to `last`; the figures of each, by name.
 
     GateMissed is raised where validation missed its gate, also when it is up to date."""
-    figures: Row = {}
     stages = select(project, first, last)
-    check_makers(project, stages[0])
-    for stage in stages:
-        reason = "forced" if force else why(project, stage)
-        if reason is None:
-            manifest = read_json(project.workspace.manifest(stage.name))
-            say(f"{stage.name}: up to date")
-            if manifest["gate"]:
-                raise GateMissed(manifest["gate"], manifest["figures"])
-            figures[stage.name] = manifest["figures"]
-        else:
+    figures: Row = {}
+    with recorded(project, "run", [stage.name for stage in stages]) as record:
+        check_makers(project, stages[0])
+        for stage in stages:
+            reason = "forced" if force else why(project, stage)
+            if reason is None:
+                figures[stage.name] = _up_to_date(project, stage)
+                continue
+            if record.starting:
+                record.under_way()
             say(f"{stage.name}: {reason}")
             figures[stage.name] = execute(project, stage, work_of(stage, processes))
+    return figures
+
+
+def _up_to_date(project: Project, stage: Stage) -> Row:
+    """The figures of a stage that is skipped; its missed gate is missed still."""
+    manifest = read_json(project.workspace.manifest(stage.name))
+    say(f"{stage.name}: up to date")
+    if manifest["gate"]:
+        raise GateMissed(manifest["gate"], manifest["figures"])
+    figures: Row = manifest["figures"]
     return figures
 
 
@@ -80,8 +92,36 @@ def why(project: Project, stage: Stage) -> str | None:
 
 
 def _changed(project: Project, stage: Stage, manifest: Row) -> list[str]:
-    state = stage.state(project)
-    return [name for name, value in state.items() if manifest["inputs"].get(name) != value]
+    """What differs from the last time, by name; settings key by key."""
+    state, now, before = stage.state(project), stage.values(project), manifest.get("settings", {})
+    told: list[str] = []
+    for name, value in state.items():
+        if manifest["inputs"].get(name) != value:
+            told += differences(name, before[name], now[name]) if name in before else [name]
+    return told
+
+
+def differences(key: str, before: object, now: object) -> list[str]:
+    """Each setting below `key` that differs, with its two values."""
+    if before == now:
+        return []
+    if isinstance(before, list) and isinstance(now, list):
+        before, now = (
+            {str(at): value for at, value in enumerate(values)} for values in (before, now)
+        )
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            one
+            for name in before | now
+            for one in differences(f"{key}.{name}", before.get(name), now.get(name))
+        ]
+    return [f"{key} ({brief(before)} to {brief(now)})"]
+
+
+def brief(value: object) -> str:
+    """A setting's value, short enough for a sentence."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]}..."
 
 
 def check_makers(project: Project, stage: Stage) -> None:
@@ -104,8 +144,10 @@ def alone(project: Project, stage: Stage, processes: int = 1) -> Row:
     Under torch's launcher every process comes here; the first one keeps lock and manifest."""
     if int(os.environ.get("RANK", 0)):
         return stage.run(project)
-    check_makers(project, stage)
-    return execute(project, stage, work_of(stage, processes))
+    with recorded(project, stage.name, [stage.name]) as record:
+        check_makers(project, stage)
+        record.under_way()
+        return execute(project, stage, work_of(stage, processes))
 
 
 def work_of(stage: Stage, processes: int) -> Callable[[Project], Row]:
@@ -126,20 +168,21 @@ def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | Non
     before it is raised."""
     started = time.monotonic()
     gate: GateMissed | None = None
-    with one_at_a_time(project):
-        state = stage.state(project)
-        _log(project, stage, "started")
-        try:
-            figures = (work or stage.run)(project)
-        except GateMissed as error:
-            gate, figures = error, error.figures
+    enter(stage.name)
+    state, settings = stage.state(project), stage.values(project)
+    _log(project, stage, "started")
+    try:
+        figures = (work or stage.run)(project)
+    except GateMissed as error:
+        gate, figures = error, error.figures
     seconds = round(time.monotonic() - started, 1)
     manifest = {
         "stage": stage.name,
-        "at": _now(),
+        "at": utc_now(),
         "seconds": seconds,
         "contract": project.contract.hash,
         "inputs": state,
+        "settings": settings,
         "outputs": stage.results(project),
         "figures": figures,
         "gate": str(gate) if gate else None,
@@ -151,25 +194,6 @@ def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | Non
     return figures
 
 
-@contextmanager
-def one_at_a_time(project: Project) -> Iterator[None]:
-    """Two runs in one folder would pay for each answer twice and write over each other; the lock
-    ends with the process, however it ends."""
-    path = project.workspace.root / "state" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise PocketError(
-            f"another pocketvlm is at work in {project.workspace.root}: wait for it, or stop it"
-        ) from None
-
-
 def _log(project: Project, stage: Stage, event: str, seconds: float | None = None) -> None:
-    row = {"at": _now(), "stage": stage.name, "event": event, "seconds": seconds}
+    row = {"at": utc_now(), "stage": stage.name, "event": event, "seconds": seconds}
     append_row(project.workspace.logs / "stages.jsonl", row)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -36,13 +36,17 @@ class Stage:
         work: Callable[[Project], Row] = getattr(room, self.name)
         return work(project)
 
-    def state(self, project: Project) -> Row:
-        """Fingerprints of everything the result depends on."""
+    def values(self, project: Project) -> Row:
+        """The settings that its result depends on."""
         from pocketvlm.sections import MACHINE
 
         how = HOW | {"train": MACHINE}
         config = project.config.model_dump(mode="json", by_alias=True, exclude=how)
-        state: Row = {name: sha256_json(config[name]) for name in self.settings}
+        return {name: config[name] for name in self.settings}
+
+    def state(self, project: Project) -> Row:
+        """Fingerprints of everything the result depends on."""
+        state: Row = {name: sha256_json(value) for name, value in self.values(project).items()}
         root = project.workspace.root
         state |= {path: fingerprint(root / path) for path in self.inputs}
         if self.name == "collect":

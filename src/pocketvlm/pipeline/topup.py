@@ -9,6 +9,7 @@ from pocketvlm.collect import collect
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.pipeline.run import execute
 from pocketvlm.pipeline.stages import STAGES
+from pocketvlm.pipeline.work import recorded
 from pocketvlm.prepare import usable_labels
 from pocketvlm.progress import say
 from pocketvlm.project import Project
@@ -52,7 +53,9 @@ def top_up(project: Project) -> Row:
             f"  {label}: {have[label]:,} of {aim:,}; {count:,} candidates are sought, because "
             f"{rates[label]:.0%} turn out to be it"
         )
-    figures = execute_beside(project, wanted)
+    with recorded(project, "collect --top-up", [STAGES[0].name]) as record:
+        record.under_way()
+        figures = execute_beside(project, wanted)
     say("  `pocketvlm label` asks the teacher about them")
     return figures | {"sought": wanted}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from pocketvlm.errors import PocketError
+from pocketvlm.errors import PocketError, Stopped
 from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.project import Project
@@ -162,7 +162,7 @@ class Keeper(TrainerCallback):
         self.saved = time.monotonic()
         if told:
             self.ranks.wait()
-            raise PocketError(
+            raise Stopped(
                 f"stopped by {told[0]} after step {state.global_step} of {state.max_steps}: the "
                 "checkpoint is kept, run the same command to go on"
             )
@@ -190,7 +190,7 @@ class Keeper(TrainerCallback):
         except KeyboardInterrupt:
             if not self.told:
                 raise
-            raise PocketError(f"stopped by {self.told}: run the same command to go on") from None
+            raise Stopped(f"stopped by {self.told}: run the same command to go on") from None
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from pocketvlm.progress import progress_bar, say
+from pocketvlm.progress import measured, progress_bar, say
 from pocketvlm.project import Project
 from pocketvlm.student.health import after_epoch, check_finite, rising
 from pocketvlm.workspace import Row
@@ -73,6 +73,7 @@ class Reporter(TrainerCallback):
         if loss is None or self.task is None:
             return
         check_finite(loss, state.global_step)
+        measured(loss=loss)
         self.progress.update(self.task, note=f"loss {loss:.3f}")
         if self.rises is None:
             losses = [row["loss"] for row in state.log_history if "loss" in row]
@@ -105,6 +106,7 @@ class Reporter(TrainerCallback):
         self.asked = 0
         if metrics:
             check_finite(metrics["eval_loss"], state.global_step)
+            measured(val_accuracy=metrics["eval_accuracy"], val_loss=metrics["eval_loss"])
             say(
                 f"  epoch {state.epoch or 0:.0f}: val accuracy {metrics['eval_accuracy']:.3f}, "
                 f"val loss {metrics['eval_loss']:.3f}"

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, TypeVar, cast
 
 import torch
@@ -20,8 +20,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.progress import console, say
+from pocketvlm.errors import ConfigError, PocketError, Stopped
+from pocketvlm.progress import console, handed_on, say
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row
 
@@ -126,7 +126,7 @@ def launch(project: Project, processes: int) -> Row:
     except ChildFailedError as failed:
         raise _told(failed.get_first_failure()) from None
     except SignalException as stopped:
-        raise PocketError(
+        raise Stopped(
             f"stopped by {stopped.sigval.name}: the last checkpoint is kept, run the same command "
             "to go on"
         ) from None
@@ -137,8 +137,10 @@ def one_of_many(project: Project) -> Row:
     """The work of one process."""
     from pocketvlm.student.train import train
 
+    ranks = Ranks.here()
     try:
-        return train(project)
+        with handed_on(project.workspace.root) if ranks.first else nullcontext():
+            return train(project)
     except OSError as error:  # a full disk, as the command line tells it
         said = f"{error.strerror or error}: {error.filename or 'no file named'}"
         raise PocketError(said) from None
@@ -146,7 +148,7 @@ def one_of_many(project: Project) -> Row:
 
 def quiet_unless_first(ranks: Ranks) -> None:
     """Only the first process talks to people."""
-    console.quiet = not ranks.first
+    console.quiet = console.quiet or not ranks.first
 
 
 def _told(failure: tuple[int, ProcessFailure]) -> PocketError:
@@ -154,8 +156,9 @@ def _told(failure: tuple[int, ProcessFailure]) -> PocketError:
     rank, what = failure
     said = what.message["message"] if isinstance(what.message, dict) else ""
     kind, _, words = said.partition(": ")
-    if kind in ("PocketError", "ConfigError"):
-        return (ConfigError if kind == "ConfigError" else PocketError)(words)
+    for known in (PocketError, ConfigError, Stopped):
+        if kind == known.__name__:
+            return known(words)
     if isinstance(what.message, dict):
         say(what.message["extraInfo"]["py_callstack"])  # a mistake of ours
     how = f"{said[:300]}" if said else signal_or_code(what.exitcode)

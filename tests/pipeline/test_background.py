@@ -1,0 +1,186 @@
+"""A real run in the background: it outlives the terminal, and can be watched and stopped."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pocketvlm.pipeline.background import lines
+from pocketvlm.pipeline.work import last_run
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row
+from tests.label.conftest import make
+from tests.label.server import Server, answer
+
+COMMAND = [sys.executable, "-m", "pocketvlm"]
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A teacher that takes its time, so that a run is at work for a while."""
+    with Server() as server:
+        server.delay = 0.3
+        yield server
+
+
+@pytest.fixture
+def project(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """Forty collected pictures, from a folder that holds them too; whatever runs is ended."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-may-read-this")
+    server.queue.extend(answer() for _ in range(40))
+    project = make(tmp_path, 40, server.url)
+    (tmp_path / "pictures").mkdir()
+    for path in project.workspace.originals.glob("*.png"):
+        (tmp_path / "pictures" / path.name).write_bytes(path.read_bytes())
+    yield project
+    if (run := last_run(project.workspace)) and run["state"] in ("starting", "running"):
+        psutil.Process(run["pid"]).kill()
+
+
+def pocketvlm(project: Project, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [*COMMAND, *words, "-c", str(project.workspace.root / "pocketvlm.yaml")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def detached(project: Project) -> Row:
+    """The record of a run that has just been started."""
+    started = pocketvlm(project, "run", "--until", "label", "--detach", "--json")
+    assert started.returncode == 0, started.stderr
+    run: Row = json.loads(started.stdout)
+    return run
+
+
+def status(project: Project) -> dict[str, Any]:
+    asked = pocketvlm(project, "status", "--json")
+    assert asked.returncode == 0, asked.stderr
+    figures: dict[str, Any] = json.loads(asked.stdout)
+    return figures
+
+
+def ended(project: Project) -> Row:
+    """The record of the run once it has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        run = last_run(project.workspace)
+        if run and run["state"] not in ("starting", "running"):
+            return run
+        time.sleep(0.05)
+    raise AssertionError("it does not end")
+
+
+def test_it_runs_and_is_watched_to_its_end(project: Project) -> None:
+    run = detached(project)
+    assert psutil.Process(run["pid"]).ppid() != os.getpid()
+    now = status(project)
+    assert now["state"] == "running"
+    assert now["run"]["pid"] == run["pid"]
+    followed = pocketvlm(project, "logs", "-f", "-n", "100")
+    assert followed.returncode == 0
+    assert ended(project)["state"] == "done"
+    said = followed.stdout.splitlines()
+    assert said[-1].endswith("Z done")
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ ", line) for line in said)
+    after = status(project)
+    stages = {row["stage"]: row["state"] for row in after["stages"]}
+    assert (stages["collect"], stages["label"], stages["train"]) == ("done", "done", "to do")
+    assert after["state"] == "done"
+    assert after["now"] is None
+
+
+def test_a_second_run_is_refused(project: Project) -> None:
+    run = detached(project)
+    for more in (["--detach"], []):
+        second = pocketvlm(project, "run", *more)
+        assert second.returncode == 1
+        assert f"pid {run['pid']}" in second.stderr
+    assert len(list(project.workspace.logs.glob("run-*.log"))) == 1
+
+
+def test_stop_waits_for_answers_that_are_paid(project: Project, server: Server) -> None:
+    detached(project)
+    while len(server.asked) < 3:
+        time.sleep(0.02)
+    stopped = pocketvlm(project, "stop")
+    assert stopped.returncode == 0
+    assert ended(project)["state"] == "stopped"
+    rows = [json.loads(line) for line in project.workspace.answers.read_text().splitlines()]
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("intent") == kinds.count("answer") == len(server.asked) < 40
+    again = pocketvlm(project, "stop")
+    assert again.returncode == 0
+    assert "nothing is at work" in again.stderr
+    assert pocketvlm(project, "run", "--until", "label").returncode == 0
+    assert len(server.asked) == 40
+
+
+def test_it_outlives_its_terminal(project: Project) -> None:
+    """The terminal hangs up: everything in its session is told, and the run is not in it."""
+    ours, its = pty.openpty()
+    command = [*COMMAND, "run", "--until", "label", "--detach"]
+    shell = subprocess.Popen(
+        ["bash", "-c", f"{' '.join(command)}; sleep 60"],
+        cwd=project.workspace.root,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(its)
+    said = b""
+    while b"stop -c" not in said:
+        said += os.read(ours, 4096)
+    os.close(ours)  # the terminal is gone
+    assert shell.wait(timeout=PATIENCE) == -signal.SIGHUP
+    assert ended(project)["state"] == "done"
+
+
+def test_what_ends_it_before_it_is_under_way_is_told(project: Project) -> None:
+    started = pocketvlm(
+        project, "run", "--until", "label", "--detach", "--set", "collect.folder=no"
+    )
+    assert started.returncode == 2
+    assert "collect.folder" in started.stderr
+    wrong = pocketvlm(project, "run", "--until", "labl", "--detach")
+    assert wrong.returncode == 2
+    assert "no stage 'labl'" in wrong.stderr
+
+
+def test_a_kill_is_seen_and_the_next_run_goes_on(project: Project, server: Server) -> None:
+    run = detached(project)
+    while len(server.asked) < 5:
+        time.sleep(0.02)
+    psutil.Process(run["pid"]).kill()
+    assert ended(project)["state"] == "killed"
+    told = pocketvlm(project, "status").stdout
+    assert "killed" in told
+    server.delay = 0.0
+    again = pocketvlm(project, "run", "--until", "label")
+    assert again.returncode == 0
+    assert f"(pid {run['pid']}) was ended from outside" in again.stderr
+    assert len(server.asked) <= 41  # the one in flight is asked again
+
+
+def test_the_last_lines_alone(project: Project) -> None:
+    pocketvlm(project, "run", "--until", "collect")
+    assert next(lines(project.workspace, 1, False)).endswith("Z done")
+    assert len(list(lines(project.workspace, 2, False))) == 2
+
+
+def test_before_anything_has_run(project: Project) -> None:
+    assert pocketvlm(project, "logs").returncode == 1
+    assert status(project)["state"] == "never"
+    assert "nothing has run yet" in pocketvlm(project, "status").stdout
