@@ -53,7 +53,7 @@ def another(project: Project) -> "subprocess.Popen[str]":
 def test_the_second_is_refused_with_the_pid_of_the_first(project: Project) -> None:
     with another(project) as process:
         try:
-            refusal = rf"`run`, pid {process.pid}, since .*stop"
+            refusal = rf"`run`, pid {process.pid}, since .*stop`"
             with pytest.raises(PocketError, match=refusal), one_at_a_time(project):
                 pass
             holder = holder_of(project.workspace)

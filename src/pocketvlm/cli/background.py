@@ -41,6 +41,7 @@ def status(
 
     from pocketvlm.pipeline.status import status as look
     from pocketvlm.pipeline.status import told
+    from pocketvlm.pipeline.work import at_work
 
     workspace = folder_of(config)
     figures = look(workspace)
@@ -49,7 +50,7 @@ def status(
     if not watch:
         return print(told(figures))
     with Live(Text(told(figures)), console=console, auto_refresh=False, transient=True) as live:
-        while figures["state"] in ("starting", "running"):
+        while at_work(figures["run"]):
             if as_json:
                 show(figures, as_json)
             time.sleep(EVERY)

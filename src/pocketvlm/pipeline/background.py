@@ -14,7 +14,7 @@ import psutil
 
 from pocketvlm.errors import PocketError
 from pocketvlm.journal import HANDED_ON
-from pocketvlm.pipeline.work import holder_of, last_run, lives, new_log, one_at_a_time
+from pocketvlm.pipeline.work import at_work, holder_of, last_run, lives, new_log, one_at_a_time
 from pocketvlm.workspace import Row, Workspace
 
 if TYPE_CHECKING:
@@ -93,11 +93,10 @@ def lines(workspace: Workspace, last: int, follow: bool) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             yield from file.read().splitlines()[-last:]
-            ended = not follow
-            while not ended:
-                ended = not lives(run)  # asked before reading: its last words are not missed
+            while follow:
+                follow = at_work(last_run(workspace))
+                time.sleep(POLL)  # after asking: what comes with the end is read too
                 yield from whole_lines(file)
-                time.sleep(0 if ended else POLL)
     except FileNotFoundError:
         raise PocketError(f"{path} does not exist: somebody has removed the log") from None
 

@@ -18,6 +18,8 @@ from pocketvlm.config import Config, commented_yaml, parse_config
 from pocketvlm.errors import ConfigError, GateMissed, PocketError
 from pocketvlm.layout import Layout
 from pocketvlm.pipeline.run import run
+from pocketvlm.pipeline.stages import STAGES
+from pocketvlm.pipeline.work import recorded
 from pocketvlm.progress import bar, say
 from pocketvlm.project import CONTRACT, Project
 from pocketvlm.workspace import Row, read_json, read_rows, sha256_json, write_json, write_text
@@ -57,11 +59,17 @@ def compare_sizes(project: Project, sides: Sequence[int], force: bool = False) -
     cost against it; `timed`, what the times are of. A missed gate is in its row (`gate`);
     `check_sizes` raises it. What is up to date is skipped. ConfigError for sides that cannot be
     compared."""
+    check_sides(sides)
+    with recorded(project, f"run {OPTION}", [stage.name for stage in STAGES]) as record:
+        record.under_way()
+        return _compare(project, sorted(sides), force)
+
+
+def _compare(project: Project, sides: Sequence[int], force: bool) -> Row:
     from pocketvlm.pipeline.sizes_page import prices, render
 
-    check_sides(sides)
     folder = project.workspace.root / FOLDER
-    ran, gates = run_sides(project, sorted(sides), force)
+    ran, gates = run_sides(project, sides, force)
     times = (None if force else known_times(folder, ran)) or ask_in_turns(ran)
     answers = [right_by_picture(one) for one in ran]
     rows = [measured(one) | time for one, time in zip(ran, times, strict=True)]

@@ -12,7 +12,7 @@ from pocketvlm.errors import PocketError
 from pocketvlm.gpus import gpus
 from pocketvlm.journal import duration, in_words, plainly, stand_of, utc_now
 from pocketvlm.pipeline.stages import STAGES
-from pocketvlm.pipeline.work import holder_of, last_run, lives
+from pocketvlm.pipeline.work import at_work, holder_of, last_run
 from pocketvlm.workspace import Row, Workspace, read_json
 
 GIB = 2**30
@@ -31,7 +31,6 @@ def status(workspace: Workspace) -> Row:
     """`state` (never, starting, running, done, failed, stopped, killed or gate missed), the `run`
     behind it, `stages`, `now` while it works, `usd`, `gpus`, memory and disk in GiB."""
     run = last_run(workspace)
-    working = run is not None and lives(run)
     stand = _stand(workspace) if run else {}
     figures: Row = {
         "folder": str(workspace.root),
@@ -40,10 +39,10 @@ def status(workspace: Workspace) -> Row:
         "run": run,
         "holder": holder_of(workspace),
         "stages": [_stage(workspace, stage.name, run, stand) for stage in STAGES],
-        "now": stand if working else None,
+        "now": stand if at_work(run) else None,
         "usd": _cost(workspace, stand),
         "gpus": gpus(),
-        "memory_gib": _memory(run) if run and working else None,
+        "memory_gib": _memory(run) if run and at_work(run) else None,
         "available_gib": round(psutil.virtual_memory().available / GIB, 1),
         "free_gib": round(shutil.disk_usage(workspace.root).free / GIB, 1),
     }
@@ -73,7 +72,7 @@ def _stage(workspace: Workspace, name: str, run: Row | None, stand: Row) -> Row:
     in_it = run and stand.get("stage") == name and stand["since"] >= run["at"]
     finished = in_it and row.get("at", "") >= stand["since"]
     if run and in_it and not finished:
-        state = "at work" if lives(run) else run["state"]
+        state = "at work" if at_work(run) else run["state"]
         row |= {"state": state, "seconds": _since(stand["since"]), "figures": {}}
     return row
 
@@ -111,7 +110,7 @@ def _head(figures: Row, run: Row | None) -> str:
     folder, state, holder = figures["folder"], figures["state"], figures["holder"]
     if run is None:
         return f"{folder}: nothing has run yet"
-    if state in ("starting", "running"):
+    if at_work(run):
         return (
             f"{folder}: `{run['command']}` is {state} for {duration(_since(run['at']))}, "
             f"pid {run['pid']} on {run['host']}; log {run['log']}"
@@ -153,11 +152,14 @@ def _machine(figures: Row) -> list[str]:
     cost = figures["usd"]
     return [
         *([f"  cost    {cost:.4f} USD"] if cost is not None else []),
-        *(
-            f"  GPU     {card['name']}: {card['percent']}% busy, {card['used_gib']} of "
-            f"{card['total_gib']} GiB"
-            for card in figures["gpus"]
-        ),
+        *(f"  GPU     {_card(card)}" for card in figures["gpus"]),
         f"  memory  {memory}{figures['available_gib']} GiB available",
         f"  disk    {figures['free_gib']} GiB free",
     ]
+
+
+def _card(card: Row) -> str:
+    """One card; what it does not tell is left out."""
+    busy = [f"{card['percent']}% busy"] if card["percent"] is not None else []
+    memory = [f"{card['used_gib']} of {card['total_gib']} GiB"] if card["total_gib"] else []
+    return f"{card['name']}: {', '.join(busy + memory)}"

@@ -72,7 +72,8 @@ def _taken(workspace: Workspace) -> str:
     where = f" on {holder['host']}" if holder["host"] != socket.gethostname() else ""
     return (
         f"another pocketvlm is at work in {workspace.root}: `{holder['command']}`, pid "
-        f"{holder['pid']}{where}, since {plainly(holder['at'])}: wait for it, or `pocketvlm stop` it"
+        f"{holder['pid']}{where}, since {plainly(holder['at'])}: wait for it, or end it with "
+        "`pocketvlm stop`"
     )
 
 
@@ -174,15 +175,20 @@ def last_run(workspace: Workspace) -> Row | None:
     if not path.is_file():
         return None
     row: Row = read_json(path)
-    if row["state"] in ("starting", "running") and not lives(row):
+    if at_work(row) and not lives(row):
         row["state"] = "killed"
     return row
 
 
+def at_work(run: Row | None) -> bool:
+    """Whether a record is of a run that has not ended."""
+    return run is not None and run["state"] in ("starting", "running")
+
+
 def _was_killed(before: Row) -> str:
     return (
-        f"The run of {plainly(before['at'])} (pid {before['pid']}) was ended from outside, without a word: "
-        "killed, out of memory, or the power was cut. This one goes on from there."
+        f"The run of {plainly(before['at'])} (pid {before['pid']}) was ended from outside, without "
+        "a word: killed, out of memory, or the power was cut. This one goes on from there."
     )
 
 

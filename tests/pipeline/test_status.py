@@ -1,0 +1,139 @@
+"""Where a run stands, in figures and for people."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketvlm.config import parse_config
+from pocketvlm.errors import PocketError
+from pocketvlm.pipeline.status import status, told
+from pocketvlm.pipeline.work import Record, recorded
+from pocketvlm.progress import bar, enter, measured
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row, read_json, write_json
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.of(parse_config({}), tmp_path)
+
+
+def finished(project: Project, stage: str, gate: str | None = None, **figures: object) -> None:
+    """As if a stage had ended before."""
+    row: Row = {"at": "2026-11-26T09:00:00+00:00", "seconds": 312.0, "gate": gate}
+    write_json(project.workspace.manifest(stage), row | {"figures": figures})
+
+
+def stages(figures: Row) -> dict[str, str]:
+    return {row["stage"]: row["state"] for row in figures["stages"]}
+
+
+def test_nothing_has_run(project: Project) -> None:
+    figures = status(project.workspace)
+    assert figures["state"] == "never"
+    assert set(stages(figures).values()) == {"to do"}
+    assert "nothing has run yet" in told(figures)
+    json.dumps(figures)
+
+
+def begin(project: Project, record: Record) -> None:
+    """A training that has been going on for a while."""
+    record.under_way()
+    enter("train")
+    measured(val_accuracy=0.913)
+    with bar("Training", 30) as advance:
+        for _ in range(12):
+            advance("loss 0.412")
+        journal = record.journal
+        journal.written = 0.0
+        journal.stands("Training", 12, 30, 75.0, "loss 0.412")
+
+
+def test_a_training_at_work(project: Project) -> None:
+    finished(project, "collect", pictures=1234)
+    finished(project, "label", asked=1234, usd=1.25)
+    with recorded(project, "run", ["train"]) as record:
+        begin(project, record)
+        figures = status(project.workspace)
+    assert figures["state"] == "running"
+    assert stages(figures)["train"] == "at work"
+    assert figures["now"]["done"] == 12
+    assert figures["memory_gib"] > 0.01
+    said = told(figures)
+    assert "1,234 pictures" in said
+    assert "1.2500 USD" in said
+    assert "Training 12 of 30; loss 0.412; 75 s left; val accuracy 0.913" in said
+
+
+@pytest.mark.parametrize("state", ["failed", "done"])
+def test_after_its_end_the_stage_says_how(project: Project, state: str) -> None:
+    with pytest.raises(PocketError), recorded(project, "run", ["train"]) as record:
+        begin(project, record)
+        if state == "done":
+            at = read_json(record.journal.stand)["since"]
+            row = {"at": at, "seconds": 3.0, "gate": None, "figures": {"epochs": 3}}
+            write_json(project.workspace.manifest("train"), row)
+        raise PocketError("the tower is on fire")
+    figures = status(project.workspace)
+    assert figures["state"] == "failed"
+    assert figures["now"] is None
+    assert stages(figures)["train"] == state
+    assert "the tower is on fire" in told(figures)
+
+
+def test_a_missed_gate_is_told(project: Project) -> None:
+    finished(project, "validate", "accuracy 0.7 misses 0.85", accuracy=0.7, n=30)
+    figures = status(project.workspace)
+    assert stages(figures)["validate"] == "gate missed"
+    assert "accuracy 0.700 on 30 pictures" in told(figures)
+
+
+DRIVER = r"""
+#include <string.h>
+typedef struct { unsigned long long total, free, used; } memory;
+typedef struct { unsigned int gpu, memory; } busy;
+int nvmlInitWithFlags(unsigned int flags) { return 0; }
+int nvmlShutdown(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned int *count) { *count = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned int at, void **card) {
+  *card = (void*)(1L + at); return 0;
+}
+int nvmlDeviceGetName(void *card, char *name, unsigned int size) {
+  strcpy(name, "NVIDIA L40S"); return 0;
+}
+int nvmlDeviceGetMemoryInfo(void *card, memory *m) {
+  m->total = 48ULL << 30; m->used = 12ULL << 30; m->free = 36ULL << 30; return 0;
+}
+int nvmlDeviceGetUtilizationRates(void *card, busy *b) {
+  if (card == (void*)2) return 3; /* not supported */
+  b->gpu = 97; b->memory = 40; return 0;
+}
+"""
+
+
+def test_the_cards_through_a_drivers_library(project: Project, tmp_path: Path) -> None:
+    """No card is here: a library with the driver's functions answers, through the same bindings."""
+    (tmp_path / "driver.c").write_text(DRIVER)
+    library = tmp_path / "libnvidia-ml.so.1"
+    try:
+        command = ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "driver.c")]
+        subprocess.run(command, check=True)
+    except FileNotFoundError:
+        pytest.skip("no C compiler: `cc`")
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from pocketvlm.pipeline.status import status, told\nfrom pocketvlm.workspace import "
+        "Workspace\nprint(told(status(Workspace(Path(sys.argv[1])))))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(project.workspace.root)],
+        env={"LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "GPU     NVIDIA L40S: 97% busy, 12.0 of 48.0 GiB" in said.stdout, said.stderr
+    assert "GPU     NVIDIA L40S: 12.0 of 48.0 GiB" in said.stdout
