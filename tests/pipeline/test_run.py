@@ -48,7 +48,7 @@ def test_a_new_picture_is_a_reason(project: Project) -> None:
 def test_a_changed_setting_is_a_reason(project: Project) -> None:
     execute(project, COLLECT)
     other = changed(project, collect={"licence": "CC0"})
-    assert why(other, COLLECT) == 'again, because collect.licence (null to "CC0") changed'
+    assert why(other, COLLECT) == 'again, because collect.licence ("unknown" to "CC0") changed'
 
 
 def test_a_lost_result_is_a_reason(project: Project) -> None:

@@ -52,13 +52,15 @@ def init(
 def doctor(
     config: ConfigPath = DEFAULT_CONFIG, set_: Overrides = None, as_json: AsJson = False
 ) -> None:
-    """Check runtime, base, labels, pictures and teacher's key before anything runs."""
-    from pocketvlm.pipeline.doctor import examine
+    """Find now what would fail later: keys, endpoints, base, disk, memory, GPU, runtime."""
+    from pocketvlm.pipeline.doctor import examine, told
 
     facts, problems = examine(load(config, set_))
-    told = [str(problem) for problem in problems]
-    show(facts | {"problems": told} if as_json else facts, as_json)
-    for problem in told:
+    if as_json:
+        show(facts | {"problems": [str(problem) for problem in problems]}, as_json)
+    else:
+        print(told(facts))
+    for problem in problems:
         say(f"error: {problem}")
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems))

@@ -41,16 +41,25 @@ def run(
     figures: Row = {}
     with recorded(project, "run", [stage.name for stage in stages]) as record:
         check_makers(project, stages[0])
-        for stage in stages:
+        for at, stage in enumerate(stages):
             reason = "forced" if force else why(project, stage)
             if reason is None:
                 figures[stage.name] = _up_to_date(project, stage)
                 continue
             if record.starting:
+                examine_first(project, stages[at:])
                 record.under_way()
             say(f"{stage.name}: {reason}")
             figures[stage.name] = execute(project, stage, work_of(stage, processes))
     return figures
+
+
+def examine_first(project: Project, stages: Sequence[Stage]) -> None:
+    """What would fail in hours is found now: the first stage that has something to do, and all that
+    follow, are looked at by the doctor."""
+    from pocketvlm.pipeline.doctor import check_ready
+
+    check_ready(project, stages)
 
 
 def _up_to_date(project: Project, stage: Stage) -> Row:

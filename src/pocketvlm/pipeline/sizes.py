@@ -61,6 +61,8 @@ def compare_sizes(project: Project, sides: Sequence[int], force: bool = False) -
     compared."""
     check_sides(sides)
     with recorded(project, f"run {OPTION}", [stage.name for stage in STAGES]) as record:
+        if project.config.prepare.custom is None:
+            run(project, last="label", force=force)
         record.under_way()
         return _compare(project, sorted(sides), force)
 
@@ -105,8 +107,6 @@ def run_sides(
     """Each side's project after its run, and what its gate says when it was missed: that does not
     stop the sides after it."""
     base = pinned_base(project)
-    if project.config.prepare.custom is None:
-        run(project, last="label", force=force)
     ran: list[Project] = []
     gates: list[str | None] = []
     for side in sides:

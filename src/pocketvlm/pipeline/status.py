@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import psutil
 
 from pocketvlm.errors import PocketError
-from pocketvlm.gpus import gpus
 from pocketvlm.journal import duration, in_words, plainly, stand_of, utc_now
+from pocketvlm.nvidia import read_driver
 from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.pipeline.work import at_work, holder_of, last_run
 from pocketvlm.workspace import Row, Workspace, read_json
@@ -41,7 +41,7 @@ def status(workspace: Workspace) -> Row:
         "stages": [_stage(workspace, stage.name, run, stand) for stage in STAGES],
         "now": stand if at_work(run) else None,
         "usd": _cost(workspace, stand),
-        "gpus": gpus(),
+        "gpus": _gpus(),
         "memory_gib": _memory(run) if run and at_work(run) else None,
         "available_gib": round(psutil.virtual_memory().available / GIB, 1),
         "free_gib": round(shutil.disk_usage(workspace.root).free / GIB, 1),
@@ -88,6 +88,20 @@ def _cost(workspace: Workspace, stand: Row) -> float | None:
     path = workspace.manifest("label")
     usd = read_json(path)["figures"].get("usd") if path.is_file() else None
     return None if usd is None else float(usd)
+
+
+def _gpus() -> list[Row]:
+    """Each card's name, how busy it is, and memory in GiB."""
+    driver = read_driver()
+    return [
+        {
+            "name": card.name,
+            "percent": card.percent,
+            "used_gib": round((card.memory - card.free) / GIB, 1),
+            "total_gib": round(card.memory / GIB, 1),
+        }
+        for card in (driver.cards if driver else ())
+    ]
 
 
 def _memory(run: Row) -> float | None:
@@ -160,6 +174,5 @@ def _machine(figures: Row) -> list[str]:
 
 def _card(card: Row) -> str:
     """One card; what it does not tell is left out."""
-    busy = [f"{card['percent']}% busy"] if card["percent"] is not None else []
-    memory = [f"{card['used_gib']} of {card['total_gib']} GiB"] if card["total_gib"] else []
-    return f"{card['name']}: {', '.join(busy + memory)}"
+    busy = f"{card['percent']}% busy, " if card["percent"] is not None else ""
+    return f"{card['name']}: {busy}{card['used_gib']} of {card['total_gib']} GiB"

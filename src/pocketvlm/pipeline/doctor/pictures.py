@@ -1,0 +1,84 @@
+"""How many pictures there will be, and how much of them lies here already."""
+
+from pathlib import Path
+
+from pocketvlm.errors import ConfigError
+from pocketvlm.keys import read_key
+from pocketvlm.pipeline.doctor.found import Expected, Found
+from pocketvlm.project import Project
+from pocketvlm.workspace import Row
+
+SPLITS = ("train", "val", "test")
+
+
+def check_pictures(found: Found) -> None:
+    """Whether there is anything to work on: what `collect` or `prepare` would find missing."""
+    project, found.coming = found.project, expected(found)
+    custom = project.config.prepare.custom
+    if custom:
+        if found.any_due("prepare") and not project.path(custom).is_file():
+            raise ConfigError(f"prepare.custom: {project.path(custom)} does not exist")
+        return
+    collected = project.workspace.index.is_file()
+    if not found.any_due("collect") or (collected and not found.before_run):
+        return
+    files, searched = _files(project), project.config.collect.searched()
+    if not (files or searched or collected):
+        folder = project.path(project.config.collect.folder)
+        raise ConfigError(f"collect.folder: {folder} is empty: put pictures in")
+    found.facts["files"] = len(files)
+    if searched:
+        found.facts["sources"] = _sources(project)
+
+
+def _sources(project: Project) -> Row:
+    """How many pictures are asked of each source; the only one that needs a key has it."""
+    unsplash = project.config.collect.unsplash
+    if unsplash and not read_key(unsplash.api_key_env, project.workspace.root):
+        raise ConfigError(
+            f"no key for {unsplash.base_url}: make one at https://unsplash.com/oauth/applications "
+            f"and put {unsplash.api_key_env}=... into {project.workspace.root / '.env'}"
+        )
+    wanted = project.config.collect.searched()
+    return {source: pictures for source, (_, pictures) in wanted.items()}
+
+
+def _files(project: Project) -> list[Path]:
+    """Files of `collect.folder`; ConfigError where it is missing and no other source is named."""
+    from pocketvlm.collect.folder import files
+
+    folder = project.path(project.config.collect.folder)
+    if project.config.collect.searched() and not folder.is_dir():
+        return []
+    return list(files(folder))
+
+
+def expected(found: Found) -> Expected:
+    """Pictures that the stages which are due will see. What is not there yet counts as asked for;
+    what cannot be read counts, too, so this is rather too many."""
+    project, space = found.project, found.project.workspace
+    custom = project.config.prepare.custom
+    if custom and found.any_due("prepare"):
+        path = project.path(custom)
+        return Expected(_lines(path) if path.is_file() else 0)
+    if not found.any_due("collect", "label", "prepare"):
+        return Expected(sum(_lines(space.split(name)) for name in SPLITS))
+    collected = _lines(space.index)
+    if not found.any_due("collect"):
+        return Expected(collected)
+    files = _files(project) if project.path(project.config.collect.folder).is_dir() else []
+    sizes = sum(path.stat().st_size for path in files)
+    searched = sum(count for _, count in project.config.collect.searched().values())
+    return Expected(max(collected, len(files) + searched), sizes, searched)
+
+
+def _lines(path: Path) -> int:
+    """Lines of a JSON Lines file, or entries of a JSON list; 0 where no file is."""
+    if not path.is_file():
+        return 0
+    if path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
+    from pocketvlm.prepare.source import read_any_json
+
+    return sum(1 for _ in read_any_json(path))
