@@ -110,7 +110,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: run `pocketvlm init` or give -c FILE") from None
     except NOT_YAML as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not YAML: {_where(error)}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold `section: ...` lines, not {type(data).__name__}")
     if "teachers" in data and data["teachers"] is None:
@@ -119,6 +119,14 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     for override in overrides:
         _override(data, override)
     return parse_config(data, str(path))
+
+
+def _where(error: Exception) -> str:
+    """What PyYAML found and where, without the lines that it shows: a key may stand there."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return str(error)
 
 
 def parse_config(data: dict[str, Any], source: str = "configuration") -> Config:
@@ -138,33 +146,34 @@ def _within(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]
 
 
 def _override(data: dict[str, Any], override: str) -> None:
+    """Put one value in. No error shows it: it may be a key."""
     key, equals, value = override.partition("=")
     *sections, name = key.strip().split(".")
     if not equals or not name:
-        raise ConfigError(f"--set {override!r}: write --set section.key=value")
+        raise ConfigError("--set: write --set section.key=value")
     if sections[:1] == ["teachers"]:
-        data, sections = _teacher(data, override, sections[1:]), sections[2:]
+        data, sections = _teacher(data, key, sections[1:]), sections[2:]
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
-            raise ConfigError(f"--set {override!r}: {section} is not a section")
+            raise ConfigError(f"--set {key}: {section} is not a section")
     try:
         data[name] = yaml.safe_load(value)
     except NOT_YAML:
-        raise ConfigError(f"--set {override!r}: the value is not YAML; quote it") from None
+        raise ConfigError(f"--set {key}: the value is not YAML; quote it") from None
 
 
-def _teacher(data: dict[str, Any], override: str, place: list[str]) -> dict[str, Any]:
+def _teacher(data: dict[str, Any], key: str, place: list[str]) -> dict[str, Any]:
     """One entry of the list, counted from 0."""
     entries = data.setdefault("teachers", [{}])
     if not place or not place[0].isdecimal():
-        raise ConfigError(f"--set {override!r}: write teachers.0.key=value; 0 is the first teacher")
+        raise ConfigError(f"--set {key}: write teachers.0.key=value; 0 is the first teacher")
     number = int(place[0])
     if not isinstance(entries, list) or number >= len(entries):
-        raise ConfigError(f"--set {override!r}: the configuration has no teacher number {number}")
+        raise ConfigError(f"--set {key}: the configuration has no teacher number {number}")
     entry = entries[number]
     if not isinstance(entry, dict):
-        raise ConfigError(f"--set {override!r}: teachers.{number} is not a section")
+        raise ConfigError(f"--set {key}: teachers.{number} is not a section")
     return entry
 
 

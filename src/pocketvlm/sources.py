@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pocketvlm.keys import KeyName
+from pocketvlm.keys import Address, KeyName
 from pocketvlm.sections import Section
 
 Wanted = dict[str, Annotated[tuple[str, ...], Field(min_length=1)]]
@@ -30,7 +30,7 @@ class Coco(Section):
 class Unsplash(Section):
     """Photographs of Unsplash through its official API."""
 
-    base_url: str = Field("https://api.unsplash.com", description="The API.")
+    base_url: Address = Field("https://api.unsplash.com", description="The API.")
     api_key_env: KeyName = Field(
         "UNSPLASH_ACCESS_KEY",
         description="Name of the environment variable (or line of .env) that holds the key.",

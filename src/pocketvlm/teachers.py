@@ -4,14 +4,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pocketvlm.keys import KeyName
+from pocketvlm.keys import Address, KeyName
 from pocketvlm.sections import Section
 
 
 class Teacher(Section):
     """A strong vision model behind any OpenAI-compatible endpoint."""
 
-    base_url: str = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
+    base_url: Address = Field("https://api.openai.com/v1", description="The endpoint, up to /v1.")
     model: str = Field("gpt-6-luna", min_length=1, description="Model name sent to the endpoint.")
     api_key_env: KeyName = Field(
         "OPENAI_API_KEY",

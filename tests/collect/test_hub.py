@@ -357,6 +357,7 @@ def test_a_token_of_env_opens_a_gated_data_set_and_a_cut_is_mended(
 ) -> None:
     hub.repos["me/pics"].gated = True
     (root / ".env").write_text(f"HF_TOKEN={TOKEN}\n")
+    (root / ".env").chmod(0o600)
     cuts = [20_000]
     hub.before = lambda method, path: (
         cuts.pop() if cuts and method == "GET" and path.endswith(".parquet") else None

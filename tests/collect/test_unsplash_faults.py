@@ -82,6 +82,7 @@ def test_a_missing_key_is_named_before_anything_is_asked(
     with pytest.raises(ConfigError, match=r"UNSPLASH_ACCESS_KEY is not set: .*\.env"):
         from_unsplash(make(tmp_path, server), {"water": 1}, ())
     (tmp_path / ".env").write_text(f"UNSPLASH_ACCESS_KEY={KEY}\n")
+    (tmp_path / ".env").chmod(0o600)
     assert offered(make(tmp_path, server), water=1) == []
 
 

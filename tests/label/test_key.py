@@ -1,34 +1,14 @@
-"""The key comes from the environment or .env, and is written nowhere."""
+"""The key is sent to the teacher, and written nowhere."""
 
 from pathlib import Path
 
 import pytest
 
 from pocketvlm.errors import ConfigError
-from pocketvlm.keys import read_key
 from pocketvlm.label import label
 
 from .conftest import KEY, make
 from .server import Reply, Server, answer, busy, refusal, says
-
-
-def test_the_environment_comes_first(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-file\n")
-    assert read_key("OPENAI_API_KEY", tmp_path) == KEY
-
-
-def test_a_line_of_env_beside_the_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    assert read_key("MyOwn_Key", tmp_path) is None
-    (tmp_path / ".env").write_text('# mine\nOTHER=1\nMyOwn_Key="abc"\n')
-    assert read_key("MyOwn_Key", tmp_path) == "abc"
-    (elsewhere / ".env").write_text("ANOTHER=def\n")
-    assert read_key("ANOTHER", tmp_path) == "def"
 
 
 def test_a_local_server_needs_none(
@@ -88,13 +68,6 @@ def test_a_placeholder_for_a_key_is_a_word_like_others(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "water")
     assert label(make(tmp_path, 1, server.url))["labels"] == {"water": 1}
-
-
-@pytest.mark.parametrize("content", ["KEY=caf\xe9".encode("latin-1"), "KEY=a".encode("utf-16")])
-def test_an_env_file_in_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / ".env").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"\.env is not UTF-8: save it"):
-        read_key("KEY", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_seen_while_it_trains(
     monkeypatch.setattr(wandb_run, "REST_WITHIN", 20.0)
     monkeypatch.delenv("WANDB_API_KEY")
     (tmp_path / ".env").write_text(f"WANDB_API_KEY={WANDB_KEY}\n")
+    (tmp_path / ".env").chmod(0o600)
     watched = Watched(make_tracked(tmp_path, wandb="online"))
     watched.steps(10)
     watched.evaluation(wrong(tmp_path))

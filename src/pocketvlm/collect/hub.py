@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 from pocketvlm.collect.candidate import Candidate, Skipped
 from pocketvlm.errors import ConfigError, PocketError
-from pocketvlm.keys import read_key
+from pocketvlm.keys import hide, read_key
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.sources import Hub
@@ -43,8 +43,9 @@ def from_hub(
     if settings is None:
         raise ConfigError("collect.hub: name a dataset")
     say(f"Opening {settings.dataset} ...")
-    with understood(settings):
-        source = Source(project, settings)
+    token = read_key(TOKEN, project.workspace.root)
+    with understood(settings, token):
+        source = Source(project, settings, token)
         pick = picker(source, wanted)
         left = dict(wanted)
         for number, row in source.rows(seen):
@@ -62,9 +63,8 @@ def from_hub(
 class Source:
     """The opened data set."""
 
-    def __init__(self, project: Project, settings: Hub) -> None:
-        self.settings = settings
-        self.token = read_key(TOKEN, project.workspace.root)
+    def __init__(self, project: Project, settings: Hub, token: str | None) -> None:
+        self.settings, self.token = settings, token
         local = project.path(Path(settings.dataset))
         self.local = local if local.exists() else None
         self.downloads = project.workspace.root / "state" / "downloads"
@@ -201,11 +201,11 @@ class Source:
         try:
             return self._inside(path)
         except (BadZipFile, zlib.error, EOFError) as error:
-            return f"cannot be read: {one_line(error)}"
+            return f"cannot be read: {one_line(error, self.token)}"
         except (OSError, ValueError, RuntimeError) as error:
             if self.local is None:
                 raise
-            return f"cannot be read: {one_line(error)}"
+            return f"cannot be read: {one_line(error, self.token)}"
 
     def _inside(self, path: str | None) -> bytes | Path | str:
         """What a path in a row names: a local file, bytes of the Hub's or of an archive, or why
@@ -282,8 +282,8 @@ def stated_licence(card: Any) -> str | None:
 
 
 @contextmanager
-def understood(settings: Hub) -> Iterator[None]:
-    """Errors of the libraries as ours: cause and mend in one line."""
+def understood(settings: Hub, token: str | None) -> Iterator[None]:
+    """Errors of the libraries as ours: cause and mend in one line, without the token."""
     import httpx2
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import (
@@ -310,16 +310,16 @@ def understood(settings: Hub) -> Iterator[None]:
             ".env"
         ) from None
     except FileNotFoundError as error:
-        raise ConfigError(f"collect.hub: {name}: {one_line(error)}") from None
+        raise ConfigError(f"collect.hub: {name}: {one_line(error, token)}") from None
     except (httpx2.HTTPError, OSError) as error:
         raise PocketError(
-            f"{name} could not be read ({type(error).__name__}: {one_line(error)}): run the same "
-            "command again, it goes on from here"
+            f"{name} could not be read ({type(error).__name__}: {one_line(error, token)}): run the "
+            "same command again, it goes on from here"
         ) from None
     except (ValueError, RuntimeError, TypeError) as error:
-        raise ConfigError(f"collect.hub: {name}: {one_line(error)}") from None
+        raise ConfigError(f"collect.hub: {name}: {one_line(error, token)}") from None
 
 
-def one_line(error: Exception) -> str:
-    """The first words of a library's error."""
-    return " ".join(str(error).split())[:300] or "no reason was given"
+def one_line(error: Exception, token: str | None) -> str:
+    """The first words of a library's error, without the token."""
+    return hide(" ".join(str(error).split()), token or "")[:300] or "no reason was given"

@@ -84,7 +84,7 @@ def _failure(repo_id: str, error: Exception, token: str) -> str:
     # What stops the upload of a large file comes wrapped in a RuntimeError
     # (huggingface_hub 2.4, _commit_api.py).
     cause = (error.__cause__ if isinstance(error, RuntimeError) else None) or error
-    said = hide(" ".join(str(cause).split())[:300], token)
+    said = hide(" ".join(str(cause).split()), token)[:300]  # half a token is one too
     if isinstance(cause, (httpx2.TransportError, ConnectionError)):
         what, check = f"the Hub could not be reached for {repo_id}", "the network"
     else:
