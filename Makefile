@@ -1,13 +1,14 @@
 # make demo      the whole way on the embedded default, into ./demo-workspace
 # make test      lint, types and tests
 # make test-all  the slow tests too
+# make site      the documents as a site, into ./site
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint
+.PHONY: demo test test-all lint site
 
 demo: $(READY)
 	$(BIN)/pocketvlm demo --folder demo-workspace
@@ -22,6 +23,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+site: $(READY)
+	$(BIN)/mkdocs build --strict
 
 $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV): llama.cpp is compiled once, about 7 minutes on 2 cores; later it is cached."
