@@ -174,6 +174,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def discard(folder: Path) -> None:
+    """Delete a folder so that a kill leaves it whole, or under a name nobody goes on from."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `atomic_file` had half written when its process was killed."""
+    for left in folder.glob(".*"):
+        if left.is_file():
+            left.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically."""
     with atomic_file(path) as partial:

@@ -194,7 +194,7 @@ def test_in_a_log_it_is_a_line_now_and_then(
         shown.pace.paused_until = time.monotonic() + 300
         shown.tick()
         shown.tick("stopping; ")
-    first, second, third = capfd.readouterr().err.splitlines()
+    first, second, third = capfd.readouterr().err.splitlines()[:3]
     assert first == "  Labelling 51 of 100; 50 a second, 0 in flight; refused 1, water 50; 1 s left"
     wait = "the server asks to wait 5 min; 50 a second, 0 in flight; refused 1, water 50"
     assert second == f"  Labelling 51 of 100; {wait}; 5 min left"

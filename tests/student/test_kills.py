@@ -92,7 +92,7 @@ def test_told_to_stop_it_keeps_that_very_step(hard: Project, whole: Row) -> None
         (f"{PRUNING} > os:unlink:3", OFTEN, 3),  # one that goes is half gone
         (f"{SAVE}:1", NEVER, 12),
         ("pocketvlm.student.history:plot:1", NEVER, 12),  # the adapter is half written
-        ("pocketvlm.student.train:discard:1 > os:unlink:2", NEVER, None),
+        ("pocketvlm.pipeline.run:discard:1 > os:unlink:2", NEVER, None),
     ],
 )
 def test_killed_at_any_moment(hard: Project, whole: Row, at: str, every: float, then: int) -> None:

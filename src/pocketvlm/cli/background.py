@@ -78,6 +78,7 @@ def logs(
 def stop(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """End the run once nothing is lost: a checkpoint is written, paid answers are awaited."""
     from pocketvlm.pipeline.background import end, wait_for
+    from pocketvlm.pipeline.work import last_run
 
     workspace = folder_of(config)
     holder = end(workspace)
@@ -86,6 +87,8 @@ def stop(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     else:
         say(f"`{holder['command']}` (pid {holder['pid']}) is told to stop; it saves its work first")
         wait_for(holder)
-        say("stopped: `pocketvlm run` goes on from here")
+        run = last_run(workspace)
+        became = run["state"] if run and run["pid"] == holder["pid"] else "ended"
+        say(f"{became}: `pocketvlm run` goes on from here")
     if as_json:
         show({"stopped": holder}, as_json)

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from pocketvlm import __version__
-from pocketvlm.cli import background, device, exchange, labels, verdicts, way
+from pocketvlm.cli import background, device, exchange, labels, remote, verdicts, way
 from pocketvlm.cli.options import app as app
 from pocketvlm.errors import PocketError
 from pocketvlm.progress import say
 
-ROOMS = (way, background, verdicts, labels, device, exchange)
+ROOMS = (way, background, verdicts, labels, device, exchange, remote)
 """Each has added its commands to the app."""
 
 INTERRUPTED = 130

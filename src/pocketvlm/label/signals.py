@@ -8,11 +8,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def on_sigterm(act: Callable[[], None]) -> Iterator[None]:
-    """Let the first SIGTERM `act`, where there are signals; the next one ends the process."""
-    loop = asyncio.get_running_loop()
+    """Let the first SIGTERM `act`, where there are signals; the next one does what it did before:
+    asyncio alone would leave it to the system from here on."""
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def forget() -> None:
+        if loop.remove_signal_handler(signal.SIGTERM):
+            signal.signal(signal.SIGTERM, before)
 
     def once() -> None:
-        loop.remove_signal_handler(signal.SIGTERM)
+        forget()
         act()
 
     try:
@@ -23,4 +28,4 @@ def on_sigterm(act: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        forget()

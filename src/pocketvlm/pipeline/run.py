@@ -13,7 +13,8 @@ from pocketvlm.journal import utc_now
 from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.pipeline.work import recorded
 from pocketvlm.progress import enter, say
-from pocketvlm.workspace import Row, append_row, read_json, write_json
+from pocketvlm.signals import end_if_told
+from pocketvlm.workspace import Row, append_row, discard, read_json, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ADDING = ("collect", "label")
 """Stages whose results stay right when their inputs change: they only ever add to them."""
 
+
+KEEPERS = ("train", "merge")
+"""After which no checkpoint is needed; merge clears what a kill after train has left."""
 
 BRIEF = 60
 """Characters of a setting's value in a sentence."""
@@ -177,6 +181,7 @@ def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | Non
     before it is raised."""
     started = time.monotonic()
     gate: GateMissed | None = None
+    end_if_told()
     enter(stage.name)
     state, settings = stage.state(project), stage.values(project)
     _log(project, stage, "started")
@@ -198,9 +203,17 @@ def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | Non
     }
     write_json(project.workspace.manifest(stage.name), manifest)
     _log(project, stage, "gate missed" if gate else "done", seconds)
+    if stage.name in KEEPERS:
+        forget_checkpoints(project)
     if gate:
         raise gate
     return figures
+
+
+def forget_checkpoints(project: Project) -> None:
+    """Of a training whose end is written down; no sooner, or a kill would cost all of it."""
+    for folder in (project.workspace.root / "state" / "checkpoints").glob("*"):
+        discard(folder)
 
 
 def _log(project: Project, stage: Stage, event: str, seconds: float | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketvlm.progress import say
+from pocketvlm.signals import end_if_told
 from pocketvlm.workspace import Row, fingerprint, names_and_sizes, sha256_json
 
 if TYPE_CHECKING:  # the command line shows its help without loading the configuration's models
@@ -33,6 +34,7 @@ class Stage:
         if ROOMS[self.name] == "student" and "torch" not in sys.modules:
             say(f"{self.name}: loading torch ...")
         room = importlib.import_module(f"pocketvlm.{ROOMS[self.name]}")
+        end_if_told()
         work: Callable[[Project], Row] = getattr(room, self.name)
         return work(project)
 

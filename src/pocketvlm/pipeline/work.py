@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,7 +16,8 @@ from filelock import FileLock, Timeout
 from pocketvlm.errors import GateMissed, PocketError, Stopped
 from pocketvlm.journal import HANDED_ON, Journal, plainly, stand_of, utc_now
 from pocketvlm.progress import kept_in, say
-from pocketvlm.workspace import Row, Workspace, read_json, write_json
+from pocketvlm.signals import ended_by_sigterm
+from pocketvlm.workspace import Row, Workspace, read_json, sweep, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
@@ -45,6 +43,8 @@ def one_at_a_time(project: Project, command: str = "a command") -> Iterator[None
     except Timeout:
         raise PocketError(_taken(project.workspace)) from None
     with lock:
+        for folder in (path.parent, project.workspace.answers.parent):
+            sweep(folder)
         holder = path.with_name("holder.json")
         write_json(holder, this_process() | {"command": command, "at": utc_now()})
         try:
@@ -188,7 +188,8 @@ def at_work(run: Row | None) -> bool:
 def _was_killed(before: Row) -> str:
     return (
         f"The run of {plainly(before['at'])} (pid {before['pid']}) was ended from outside, without "
-        "a word: killed, out of memory, or the power was cut. This one goes on from there."
+        "a word: killed, out of memory, a full disk, or the power was cut. This one goes on from "
+        "there."
     )
 
 
@@ -220,21 +221,3 @@ def handing_on(log: Path) -> Iterator[None]:
         os.environ.pop(HANDED_ON)
         if before:
             os.environ[HANDED_ON] = before
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: what is half written is cleaned up, and the record says `stopped`. A room
-    with more to save listens by itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: int | FrameType | None) -> None:
-        raise KeyboardInterrupt("stopped by SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

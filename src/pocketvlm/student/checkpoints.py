@@ -1,7 +1,6 @@
 """Where an interrupted training goes on: checkpoints that are whole, or not there at all."""
 
 import re
-import shutil
 import signal
 import threading
 import time
@@ -18,9 +17,11 @@ from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.sections import MACHINE
+from pocketvlm.signals import end_if_told
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.workspace import (
     Row,
+    discard,
     fingerprint,
     names_and_sizes,
     read_record,
@@ -53,15 +54,6 @@ def checkpoint_folder(project: Project, base: Row, layout: Layout) -> Path:
         + [names_and_sizes(project.workspace.dataset / "images")]
     )[:16]
     return project.workspace.root / "state" / "checkpoints" / key
-
-
-def discard(folder: Path) -> None:
-    """Delete a folder so that a kill leaves it whole, or under a name nobody goes on from."""
-    gone = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(gone)
-        shutil.rmtree(gone)
 
 
 def seal(checkpoint: Path) -> None:
@@ -182,6 +174,7 @@ class Keeper(TrainerCallback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        end_if_told()
         before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
         for one in before:
             signal.signal(one, self._hear)

@@ -23,7 +23,6 @@ from pocketvlm.student import history
 from pocketvlm.student.checkpoints import (
     Keeper,
     checkpoint_folder,
-    discard,
     last_epoch,
     last_whole,
     remove_unsealed,
@@ -129,7 +128,6 @@ def _train(plan: Plan, args: TrainingArguments) -> Row:
     record["warnings"] = warnings + reporter.remaining(record["best"])
     if plan.ranks.first:
         _save(trainer.model, plan, record)
-        discard(plan.checkpoints)
     plan.ranks.wait()
     return _figures(trainer.model, plan, record)
 

@@ -1,0 +1,1 @@
+"""A project on a server: sent, set up and run there; the bundle comes back."""

@@ -1,0 +1,89 @@
+"""SIGTERM ends a run in order, also where a library swallows it, and after a room has listened."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pocketvlm.config import parse_config
+from pocketvlm.errors import Stopped
+from pocketvlm.label.signals import on_sigterm
+from pocketvlm.pipeline import STAGES, Stage, run
+from pocketvlm.pipeline.work import last_run
+from pocketvlm.project import Project
+from pocketvlm.signals import end_if_told, ended_by_sigterm
+from pocketvlm.workspace import Row, write_text
+from tests.pipeline.conftest import draw_pictures
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_it_is_an_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), ended_by_sigterm():
+        terminate()
+
+
+def test_one_that_was_swallowed_is_not_forgotten() -> None:
+    with ended_by_sigterm():
+        with contextlib.suppress(KeyboardInterrupt):  # as a callback of a library that is loading
+            terminate()
+        with pytest.raises(Stopped, match="SIGTERM"):
+            end_if_told()
+    with ended_by_sigterm():
+        end_if_told()  # the next run knows nothing of it
+
+
+def test_no_other_stage_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_pictures(tmp_path / "pictures", 1)
+    project = Project.of(parse_config({}), tmp_path)
+    began: list[str] = []
+
+    def swallow(stage: Stage, project: Project) -> Row:
+        began.append(stage.name)
+        with contextlib.suppress(KeyboardInterrupt):
+            terminate()
+        write_text(project.workspace.index, "")
+        return {}
+
+    monkeypatch.setattr(Stage, "run", swallow)
+    monkeypatch.setattr(sys.modules["pocketvlm.pipeline.run"], "examine_first", lambda *_: None)
+    with pytest.raises(Stopped):
+        run(project)
+    assert began == [STAGES[0].name]
+    assert (last_run(project.workspace) or {})["state"] == "stopped"
+
+
+def test_after_a_room_has_listened_it_is_as_before() -> None:
+    """asyncio alone would leave the next one to the system, which ends the process at once."""
+    heard: list[str] = []
+
+    async def listen(twice: bool) -> None:
+        with on_sigterm(lambda: heard.append("once")):
+            terminate()
+            await asyncio.sleep(0)
+            while not heard:
+                await asyncio.sleep(0.001)
+            if twice:
+                terminate()
+
+    with ended_by_sigterm():
+        asyncio.run(listen(False))
+        with pytest.raises(KeyboardInterrupt):
+            terminate()
+        heard.clear()
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(listen(True))
