@@ -12,11 +12,11 @@ import pytest
 
 from pocketvlm.config import parse_config
 from pocketvlm.errors import Stopped
-from pocketvlm.label.signals import on_sigterm
+from pocketvlm.label.signals import on_signals
 from pocketvlm.pipeline import STAGES, Stage, run
 from pocketvlm.pipeline.work import last_run
 from pocketvlm.project import Project
-from pocketvlm.signals import end_if_told, ended_by_sigterm
+from pocketvlm.signals import end_if_told, ended_by_signals
 from pocketvlm.workspace import Row, write_text
 from tests.pipeline.conftest import draw_pictures
 
@@ -33,17 +33,17 @@ def terminate() -> None:
 
 
 def test_it_is_an_interrupt() -> None:
-    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), ended_by_sigterm():
+    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), ended_by_signals():
         terminate()
 
 
 def test_one_that_was_swallowed_is_not_forgotten() -> None:
-    with ended_by_sigterm():
+    with ended_by_signals():
         with contextlib.suppress(KeyboardInterrupt):  # as a callback of a library that is loading
             terminate()
         with pytest.raises(Stopped, match="SIGTERM"):
             end_if_told()
-    with ended_by_sigterm():
+    with ended_by_signals():
         end_if_told()  # the next run knows nothing of it
 
 
@@ -72,7 +72,7 @@ def test_after_a_room_has_listened_it_is_as_before() -> None:
     heard: list[str] = []
 
     async def listen(twice: bool) -> None:
-        with on_sigterm(lambda: heard.append("once")):
+        with on_signals(heard.append):
             terminate()
             await asyncio.sleep(0)
             while not heard:
@@ -80,10 +80,24 @@ def test_after_a_room_has_listened_it_is_as_before() -> None:
             if twice:
                 terminate()
 
-    with ended_by_sigterm():
+    with ended_by_signals():
         asyncio.run(listen(False))
         with pytest.raises(KeyboardInterrupt):
             terminate()
         heard.clear()
         with pytest.raises(KeyboardInterrupt):
             asyncio.run(listen(True))
+
+
+def test_a_terminal_that_hangs_up_is_a_stop_too() -> None:
+    with pytest.raises(KeyboardInterrupt, match="SIGHUP"), ended_by_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

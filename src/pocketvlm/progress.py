@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pocketvlm.journal import HANDED_ON, Journal, in_words, stand_of
+from pocketvlm.journal import HANDED_ON, SECOND, Journal, in_words, stand_of
 
 T = TypeVar("T")
 
@@ -75,13 +75,14 @@ _journals: list[Journal] = []
 @contextmanager
 def kept_in(journal: Journal) -> Iterator[None]:
     """From here on what is said, measured and done is written down too."""
-    if journal.is_standard_error():
-        console.quiet = True  # it would be there twice
+    quiet = console.quiet
+    console.quiet = quiet or journal.is_standard_error()  # it would be there twice
     _journals.append(journal)
     try:
         yield
     finally:
         _journals.remove(journal)
+        console.quiet = quiet
 
 
 def handed_on(root: Path) -> AbstractContextManager[None]:
@@ -91,8 +92,8 @@ def handed_on(root: Path) -> AbstractContextManager[None]:
 
 
 def enter(stage: str) -> None:
-    """A stage of a run begins."""
-    for journal in _journals:
+    """A stage of a run begins; of a run around it, which is another folder's, it is no stage."""
+    for journal in _journals[-1:]:
         journal.enter(stage)
 
 
@@ -112,6 +113,7 @@ class Bar(Progress):
     may carry `eta` in seconds where they know better than the bar."""
 
     lined: float | None = None
+    told = 0.0
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Change a task, and tell where it stands."""
@@ -119,12 +121,15 @@ class Bar(Progress):
         self._tell(self._tasks[task_id])
 
     def _tell(self, task: Task) -> None:
-        eta = task.fields.get("eta", task.time_remaining)
+        now = time.monotonic()
+        self.lined = self.lined or now
+        if now - self.told < SECOND and now - self.lined < LINE:
+            return  # the time that is left is worked out from a thousand samples
+        self.told = now
+        eta = task.fields["eta"] if "eta" in task.fields else task.time_remaining  # noqa: SIM401
         stand = (task.description, task.completed, task.total, eta, str(task.fields["note"]))
         for journal in _journals:
             journal.stands(*stand)
-        now = time.monotonic()
-        self.lined = self.lined or now
         if now - self.lined < LINE:
             return
         self.lined, line = now, f"  {in_words(*stand)}"

@@ -1,4 +1,5 @@
-"""SIGTERM as Ctrl-C: what is half written is cleaned up, and the run's record says `stopped`."""
+"""SIGTERM, and a terminal that hangs up, as Ctrl-C: what is half written is cleaned up, and the
+run's record says `stopped`."""
 
 import signal
 import threading
@@ -13,9 +14,19 @@ _told: list[str] = []
 is being loaded; at the next point where work can end it is not forgotten."""
 
 
+_blocks: list[int] = []
+"""The blocks that are open, one inside of the other."""
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Those that ask a process to end, beside Ctrl-C; `nohup` has a hang-up ignored."""
+    known = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    return [one for one in known if one and signal.getsignal(one) != signal.SIG_IGN]
+
+
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt inside of the block. A room with more to save listens by
+def ended_by_signals() -> Iterator[None]:
+    """Let them raise KeyboardInterrupt inside of the block. A room with more to save listens by
     itself for a while."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -25,12 +36,15 @@ def ended_by_sigterm() -> Iterator[None]:
         _told.append(signal.Signals(number).name)
         raise KeyboardInterrupt(f"stopped by {_told[-1]}")
 
-    _told.clear()
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {one: signal.signal(one, stop) for one in ending_signals()}
+    _blocks.append(len(_blocks))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        if _blocks.pop() == 0:
+            _told.clear()
 
 
 def end_if_told() -> None:

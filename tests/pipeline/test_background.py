@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pocketvlm.pipeline.background import lines
-from pocketvlm.pipeline.work import last_run
+from pocketvlm.pipeline.work import last_run, recorded
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row
 from tests.label.conftest import make
@@ -183,4 +183,57 @@ def test_the_last_lines_alone(project: Project) -> None:
 def test_before_anything_has_run(project: Project) -> None:
     assert pocketvlm(project, "logs").returncode == 1
     assert status(project)["state"] == "never"
-    assert "nothing has run yet" in pocketvlm(project, "status").stdout
+    assert "no run is on record" in pocketvlm(project, "status").stdout
+
+
+def test_stopping_twice_loses_no_paid_answer(project: Project, server: Server) -> None:
+    server.delay = 2.0
+    detached(project)
+    while not server.asked:
+        time.sleep(0.02)
+    first = subprocess.Popen(
+        [*COMMAND, "stop", "-c", str(project.workspace.root / "pocketvlm.yaml")]
+    )
+    while "told" not in (project.workspace.root / "state" / "holder.json").read_text():
+        time.sleep(0.01)
+    assert pocketvlm(project, "stop").returncode == 0
+    assert first.wait(timeout=PATIENCE) == 0
+    rows = [json.loads(line) for line in project.workspace.answers.read_text().splitlines()]
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("intent") == kinds.count("answer") == len(server.asked) > 0
+
+
+def test_modules_of_the_current_folder_are_not_taken(project: Project) -> None:
+    (project.workspace.root / "random.py").write_text("raise SystemExit('shadowed')")
+    program = Path(sys.executable).with_name("pocketvlm")
+    command = [str(program), "run", "--until", "collect", "--detach"]
+    done = subprocess.run(
+        command, cwd=project.workspace.root, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    assert ended(project)["state"] == "done"
+
+
+def test_a_torn_log_is_shown_as_far_as_it_goes(project: Project) -> None:
+    """A letter of two bytes is torn apart; its other half comes while the log is followed."""
+    with recorded(project, "run", []) as record:
+        log = record.journal.log
+        log.write_bytes(b"first\nhalf \xc3")
+        shown = lines(project.workspace, 10, True)
+        assert next(shown) == "first"
+        with log.open("ab") as file:
+            file.write(b"\xa9\nbad \xff\nlast")
+        assert next(shown) == "half é"
+        assert next(shown) == "bad \ufffd"
+    assert next(shown).startswith("last")
+    assert list(shown) == []
+    assert list(lines(project.workspace, 0, False)) == []
+
+
+def test_who_follows_one_run_is_not_shown_another(project: Project) -> None:
+    with recorded(project, "run", []) as first:
+        first.journal.line("first")
+        shown = lines(project.workspace, 10, True)
+        assert next(shown).endswith("Z first")
+    with recorded(project, "run", []):
+        assert [line.split("Z ")[-1] for line in shown] == ["done"]

@@ -129,6 +129,19 @@ def test_too_little_room_is_a_problem_with_both_figures(
     assert f"about {row['needed_gb']:.1f} GB" in said
 
 
+@pytest.mark.parametrize(("share", "sure"), [(1.19, False), (1.21, True)])
+def test_a_little_too_little_room_is_a_warning_in_megabytes(
+    tmp_path: Path, share: float, sure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found(project(tmp_path), frozenset({"bundle"}), model=BASE)
+    free = round(disk.PAGE / share)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
+    check_disk(found)
+    assert (len(found.problems), len(found.warnings)) == (sure, not sure)
+    [said] = [*map(str, found.problems), *found.warnings]
+    assert "about 2 MB" in said and "and 2 MB are free" in said and "links) 2 MB" in said
+
+
 def test_only_the_stages_that_are_due_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,18 +58,29 @@ def test_another_body_is_no_list(tmp_path: Path, body: str) -> None:
     assert found.facts["teachers"][0]["endpoint"] == "answers, without a list of models"
 
 
-@pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_a_problem_that_does_not_show_it(
-    tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY, SECRET)
     with ModelsServer() as server:
-        server.status, server.body = status, f"wrong key {SECRET}"
+        server.status, server.body = 401, f"wrong key {SECRET}"
         found = found_at(tmp_path, server.url)
     [problem] = found.problems
     assert isinstance(problem, ConfigError)
-    assert KEY in str(problem) and str(status) in str(problem)
+    assert KEY in str(problem) and "401" in str(problem)
     assert SECRET not in f"{problem} {found.facts} {found.warnings}"
+
+
+def test_a_key_that_may_not_list_models_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY, SECRET)
+    with ModelsServer() as server:
+        server.status, server.body = 403, f"{SECRET} may not"
+        found = found_at(tmp_path, server.url)
+    [warning] = found.warnings
+    assert not found.problems and KEY in warning and "403" in warning
+    assert SECRET not in f"{found.facts} {warning}"
 
 
 def test_a_server_in_trouble_is_a_warning(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_nothing_has_run(project: Project) -> None:
     figures = status(project.workspace)
     assert figures["state"] == "never"
     assert set(stages(figures).values()) == {"to do"}
-    assert "nothing has run yet" in told(figures)
+    assert "no run is on record" in told(figures)
     json.dumps(figures)
 
 
@@ -112,3 +112,27 @@ def test_the_cards_through_the_drivers_library(project: Project, tmp_path: Path)
         timeout=60,
     )
     assert "GPU     NVIDIA L40S: 97% busy, 0.9 of 44.7 GiB" in said.stdout, said.stderr
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"figures": 3}', '{"stage": "train"}'])
+def test_what_only_informs_may_be_broken(project: Project, text: str) -> None:
+    with recorded(project, "run", []) as record:
+        record.journal.stand.write_text(text)
+        project.workspace.manifest("train").write_text(text)
+        figures = status(project.workspace)
+        assert stages(figures)["train"] == "to do"
+        told(figures)
+
+
+def test_a_side_of_its_own_folder_is_told_without_a_stage(project: Project, tmp_path: Path) -> None:
+    side = Project.of(project.config, tmp_path / "sizes" / "64")
+    with recorded(project, "run --vision-sizes", []) as outer, recorded(side, "run", []) as inner:
+        enter("train")
+        outer.journal.stands("Training", 3, 30, None, "")
+        outer.journal.written = 0.0
+        outer.journal.measured({})
+        mine, its = status(project.workspace), status(side.workspace)
+        assert inner is not outer
+    assert stages(mine)["train"] == "to do"
+    assert stages(its)["train"] == "at work"
+    assert "Training 3 of 30" in told(mine)

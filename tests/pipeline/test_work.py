@@ -1,11 +1,13 @@
 """One command at a time in a folder, and the record of what became of it."""
 
+import errno
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -13,11 +15,10 @@ from pocketvlm.config import parse_config
 from pocketvlm.errors import GateMissed, PocketError, Stopped
 from pocketvlm.pipeline.work import (
     holder_of,
+    is_held,
     last_run,
-    lives,
     one_at_a_time,
     recorded,
-    this_process,
 )
 from pocketvlm.progress import say
 from pocketvlm.project import Project
@@ -84,19 +85,75 @@ def test_what_a_killed_run_leaves_is_recognised(
     assert "ended from outside" not in capfd.readouterr().err
 
 
-def test_another_process_with_the_same_number_is_not_the_run() -> None:
-    me = this_process()
-    assert lives(me)
-    assert not lives(me | {"began": me["began"] - 5})
-    assert lives(me | {"began": 0.0, "host": "elsewhere"})  # nobody can know
+def test_the_lock_alone_knows_who_is_at_work(project: Project) -> None:
+    """Clocks are set, pids are given again, containers come back under other names."""
+    with another(project) as process:
+        try:
+            run = last_run(project.workspace)
+            assert run is not None
+            assert (run["state"], run["pid"]) == ("running", process.pid)
+        finally:
+            process.kill()
+    for change in ({"pid": os.getpid()}, {"host": "another-container"}, {"began": 0.0}):
+        for name in ("run.json", "holder.json"):
+            path = project.workspace.root / "state" / name
+            write_json(path, read_json(path) | change)
+        assert holder_of(project.workspace) is None
+        assert (last_run(project.workspace) or {})["state"] == "killed"
 
 
-def test_a_process_nobody_waited_for_is_gone() -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    row = this_process() | {"pid": child.pid}
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not lives(row)
-    child.wait()
+def test_a_look_never_refuses_a_run(project: Project) -> None:
+    with one_at_a_time(project):
+        pass
+    looks = Event()
+
+    def look() -> None:
+        while not looks.is_set():
+            is_held(project.workspace)
+
+    threads = [Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(50):
+            with one_at_a_time(project):
+                pass
+    finally:
+        looks.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"pid": "x", "at": 3}', "\xff"])
+def test_a_broken_record_is_none(project: Project, text: str) -> None:
+    with recorded(project, "run", []):
+        pass
+    for name in ("run.json", "holder.json"):
+        (project.workspace.root / "state" / name).write_text(text, encoding="latin-1")
+    assert last_run(project.workspace) is None
+    with recorded(project, "run", []):
+        assert (last_run(project.workspace) or {})["state"] == "starting"
+
+
+def test_on_a_full_disk_the_record_still_says_how_it_ended(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(PocketError), recorded(project, "run", []) as record:
+        record.under_way()
+        monkeypatch.setattr("pocketvlm.pipeline.work.write_json", full)
+        raise PocketError("the disk is full")
+    run = last_run(project.workspace)
+    assert run is not None
+    assert (run["state"], run["message"]) == ("failed", "the disk is full")
+
+
+def test_what_is_missed_without_an_end_is_recorded(project: Project) -> None:
+    with recorded(project, "run --vision-sizes", []) as record:
+        record.gate = "side 64: accuracy 0.1"
+    assert (last_run(project.workspace) or {})["state"] == "gate missed"
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -124,7 +181,7 @@ def test_the_record_says_how_it_ended(project: Project, error: BaseException, st
     run = last_run(project.workspace)
     assert run is not None
     assert run["state"] == state
-    assert run["message"] == (str(error) or type(error).__name__)
+    assert run["message"] == (str(error) or "stopped by Ctrl-C")
     assert run["ended"] >= run["at"]
     log = (project.workspace.root / run["log"]).read_text()
     assert log.splitlines()[-1].split(" ", 2)[2].startswith(state)
@@ -144,16 +201,6 @@ def test_a_run_inside_of_a_run_is_part_of_it(project: Project) -> None:
             assert inner is outer
         assert (last_run(project.workspace) or {})["state"] == "starting"
     assert (last_run(project.workspace) or {})["state"] == "done"
-
-
-def test_a_holder_that_cannot_be_read_is_nobody(project: Project) -> None:
-    path = project.workspace.root / "state" / "holder.json"
-    write_json(path, {})
-    path.write_text("{")
-    assert holder_of(project.workspace) is None
-    with one_at_a_time(project):
-        assert holder_of(project.workspace) is not None
-    assert not path.exists()
 
 
 def test_sigterm_is_a_stop(project: Project) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +31,15 @@ def folder_of(config: Path) -> Workspace:
     return Workspace(config.resolve().parent)
 
 
+@contextmanager
+def until_ctrl_c() -> Iterator[None]:
+    """Whoever only looked leaves; the run goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
 @app.command()
 def status(
     config: ConfigPath = DEFAULT_CONFIG,
@@ -49,7 +60,8 @@ def status(
         return show(figures, as_json)
     if not watch:
         return print(told(figures))
-    with Live(Text(told(figures)), console=console, auto_refresh=False, transient=True) as live:
+    first = Text(told(figures))
+    with until_ctrl_c(), Live(first, console=console, auto_refresh=False, transient=True) as live:
         while at_work(figures["run"]):
             if as_json:
                 show(figures, as_json)
@@ -70,8 +82,9 @@ def logs(
     """Show the log of the newest run; a run has one of its own in logs/."""
     from pocketvlm.pipeline.background import lines
 
-    for line in lines(folder_of(config), last, follow):
-        print(line, flush=True)
+    with until_ctrl_c():
+        for line in lines(folder_of(config), last, follow):
+            print(line, flush=True)
 
 
 @app.command()
@@ -86,7 +99,7 @@ def stop(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
         say(f"nothing is at work in {workspace.root}")
     else:
         say(f"`{holder['command']}` (pid {holder['pid']}) is told to stop; it saves its work first")
-        wait_for(holder)
+        wait_for(workspace, holder)
         run = last_run(workspace)
         became = run["state"] if run and run["pid"] == holder["pid"] else "ended"
         say(f"{became}: `pocketvlm run` goes on from here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import webbrowser
 from collections.abc import Callable
@@ -115,15 +116,19 @@ def run(
 
 def _in_background(config: Path, project: Project, as_json: bool) -> None:
     from pocketvlm.pipeline.background import detach
+    from pocketvlm.pipeline.work import at_work
 
     started = detach(project, [word for word in sys.argv[1:] if word not in ("--detach", "--json")])
     if as_json:
         return show(started, as_json)
+    log, where = project.workspace.root / started["log"], shlex.quote(str(config))
+    if not at_work(started):
+        return say(f"{started['state']}; log {log}")
     say(
-        f"In the background, pid {started['pid']}; log {project.workspace.root / started['log']}\n"
-        f"  pocketvlm status -c {config}     where it stands (--watch)\n"
-        f"  pocketvlm logs -f -c {config}    what it says\n"
-        f"  pocketvlm stop -c {config}       a checkpoint first; `run` goes on from it"
+        f"In the background, pid {started['pid']}; log {log}\n"
+        f"  pocketvlm status -c {where}     where it stands (--watch)\n"
+        f"  pocketvlm logs -f -c {where}    what it says\n"
+        f"  pocketvlm stop -c {where}       a checkpoint first; `run` goes on from it"
     )
 
 

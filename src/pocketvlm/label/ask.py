@@ -16,7 +16,7 @@ from pocketvlm.label.money import Budget, Tariff
 from pocketvlm.label.pace import Call, Pace
 from pocketvlm.label.plan import Question
 from pocketvlm.label.queue import Encoder, Job, Queue, Unread
-from pocketvlm.label.signals import on_sigterm
+from pocketvlm.label.signals import on_signals
 from pocketvlm.label.streak import Streak
 from pocketvlm.label.tries import next_try
 from pocketvlm.limits import retry_after
@@ -72,10 +72,10 @@ class Asker:
         self.queue = Queue(questions, self.encode)
         name, budget = self.client.teacher.model, self.books.budget
 
-        def terminate() -> None:
-            self._interrupt(KeyboardInterrupt(), "SIGTERM")
+        def terminate(name: str) -> None:
+            self._interrupt(KeyboardInterrupt(f"stopped by {name}"), name)
 
-        with Live(name, len(questions), self.pace, budget) as self.live, on_sigterm(terminate):
+        with Live(name, len(questions), self.pace, budget) as self.live, on_signals(terminate):
             try:
                 await self._dispatch()
             except asyncio.CancelledError as interrupt:

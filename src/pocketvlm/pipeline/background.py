@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-
-from pocketvlm.errors import PocketError
+from pocketvlm.errors import PocketError, Stopped
 from pocketvlm.journal import HANDED_ON
-from pocketvlm.pipeline.work import at_work, holder_of, last_run, lives, new_log, one_at_a_time
-from pocketvlm.workspace import Row, Workspace
+from pocketvlm.pipeline.work import (
+    HOLDER,
+    WHO,
+    at_work,
+    holder_of,
+    last_run,
+    new_log,
+    one_at_a_time,
+)
+from pocketvlm.workspace import Row, Workspace, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
 
+MODULE = ("-P", "-m", "pocketvlm")
+"""How the program is called: whatever lies in the current folder is none of its modules."""
+
 POLL = 0.2
 """Seconds between two looks at a process or a log."""
-
-TAIL = 40
-"""Lines of a log that are shown where nobody says how many."""
 
 
 def detach(project: Project, arguments: Sequence[str]) -> Row:
@@ -34,38 +44,46 @@ def detach(project: Project, arguments: Sequence[str]) -> Row:
     PocketError, and the exit code of the run, where it ended before: its own words are shown."""
     with one_at_a_time(project):  # a second run is refused here, and needs no log
         log = new_log(project.workspace, "run")
-        log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         child = subprocess.Popen(
-            [sys.executable, "-m", "pocketvlm", *arguments],
+            [sys.executable, *MODULE, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             env=os.environ | {HANDED_ON: str(log)},
             start_new_session=True,
         )
-    while child.poll() is None:
-        run = last_run(project.workspace)
-        if run and run["pid"] == child.pid and run["state"] != "starting":
-            return run
-        time.sleep(POLL)
+    try:
+        while child.poll() is None:
+            run = last_run(project.workspace)
+            if run and run["pid"] == child.pid and run["state"] != "starting":
+                return run
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"no longer waited for; it goes on in the background, pid {child.pid}"
+        ) from None
     run = last_run(project.workspace)
     if child.returncode == 0 and run:
         return run
-    raise Ended(log.read_text(encoding="utf-8", errors="replace").rstrip(), child.returncode)
+    raise Ended(log, child.returncode)
 
 
 class Ended(PocketError):
-    """The run ended before it was under way; the message is its log."""
+    """The run ended before it was under way; the message is what it said."""
 
-    def __init__(self, log: str, code: int) -> None:
-        super().__init__(log)
+    def __init__(self, log: Path, code: int) -> None:
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        _, mark, error = said.rpartition("error: ")
+        was_killed = f"it was killed before it was under way; log {log}"
+        super().__init__(error if mark else said or was_killed)
         self.exit_code = code if code > 0 else 1
 
 
 def end(workspace: Workspace) -> Row | None:
     """Tell whoever is at work in the folder to end after what must not be lost: a training writes
-    its checkpoint, the teacher's paid answers are awaited. Who it was; None where nobody is.
+    its checkpoint, the teacher's paid answers are awaited. Who it was; None where nobody is. Who
+    has been told is not told again: a second signal would end it at once.
 
     PocketError where it works on another machine."""
     holder = holder_of(workspace)
@@ -73,13 +91,16 @@ def end(workspace: Workspace) -> Row | None:
         return None
     if holder["host"] != socket.gethostname():
         raise PocketError(f"it works on {holder['host']} (pid {holder['pid']}): stop it there")
-    psutil.Process(holder["pid"]).terminate()
+    if not holder.get("told"):
+        write_json(workspace.root / "state" / HOLDER, holder | {"told": True})
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(holder["pid"], signal.SIGTERM)
     return holder
 
 
-def wait_for(holder: Row) -> None:
-    """Until the process is gone."""
-    while lives(holder):
+def wait_for(workspace: Workspace, holder: Row) -> None:
+    """Until that process is at work no more."""
+    while (now := holder_of(workspace)) and all(now[key] == holder[key] for key in WHO):
         time.sleep(POLL)
 
 
@@ -91,20 +112,24 @@ def lines(workspace: Workspace, last: int, follow: bool) -> Iterator[str]:
         raise PocketError(f"nothing has run in {workspace.root} yet: `pocketvlm run` writes a log")
     path = workspace.root / run["log"]
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file.read().splitlines()[-last:]
+        with path.open("rb") as file:
+            rest = b""
+            for line in deque(file, maxlen=last):
+                rest = line if not line.endswith(b"\n") else b""
+                if not rest:
+                    yield text_of(line)
             while follow:
-                follow = at_work(last_run(workspace))
+                now = last_run(workspace)
+                follow = at_work(now) and now is not None and now["log"] == run["log"]
                 time.sleep(POLL)  # after asking: what comes with the end is read too
-                yield from whole_lines(file)
+                *whole, rest = (rest + file.read()).split(b"\n")
+                yield from map(text_of, whole)
+            if rest:
+                yield text_of(rest)
     except FileNotFoundError:
         raise PocketError(f"{path} does not exist: somebody has removed the log") from None
 
 
-def whole_lines(file: IO[str]) -> Iterator[str]:
-    """What was written since the last look; half a line waits for its other half."""
-    while line := file.readline():
-        if not line.endswith("\n"):
-            file.seek(file.tell() - len(line.encode()))
-            return
-        yield line.rstrip("\n")
+def text_of(line: bytes) -> str:
+    """A line of the log; a program that was killed in the middle of a letter may have spoilt it."""
+    return line.decode(errors="replace").rstrip("\n")

@@ -64,7 +64,9 @@ def compare_sizes(project: Project, sides: Sequence[int], force: bool = False) -
         if project.config.prepare.custom is None:
             run(project, last="label", force=force)
         record.under_way()
-        return _compare(project, sorted(sides), force)
+        figures = _compare(project, sorted(sides), force)
+        record.gate = missed_sides(figures)
+    return figures
 
 
 def _compare(project: Project, sides: Sequence[int], force: bool) -> Row:
@@ -93,11 +95,16 @@ def check_sides(sides: Sequence[int]) -> None:
         parse_config({"device": {"side": side}}, OPTION)
 
 
+def missed_sides(figures: Row) -> str:
+    """Every side below the gate, in words; empty where there is none."""
+    return "; ".join(
+        f"side {row['side']}: {row['gate']}" for row in figures["sides"] if row["gate"]
+    )
+
+
 def check_sizes(figures: Row) -> None:
     """GateMissed, with all figures, that names every side below the gate."""
-    missed = [row for row in figures["sides"] if row["gate"]]
-    if missed:
-        told = "; ".join(f"side {row['side']}: {row['gate']}" for row in missed)
+    if told := missed_sides(figures):
         raise GateMissed(told, figures)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -13,7 +14,7 @@ from pocketvlm.journal import duration, in_words, plainly, stand_of, utc_now
 from pocketvlm.nvidia import read_driver
 from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.pipeline.work import at_work, holder_of, last_run
-from pocketvlm.workspace import Row, Workspace, read_json
+from pocketvlm.workspace import Row, Workspace, read_record
 
 GIB = 2**30
 
@@ -50,30 +51,31 @@ def status(workspace: Workspace) -> Row:
 
 
 def _stand(workspace: Workspace) -> Row:
-    """What the run last wrote of itself."""
-    with suppress(PocketError):
-        stand: Row = read_json(stand_of(workspace.root))
-        return stand
+    """What the run last wrote of itself; it only informs, so that a broken one is none."""
+    with suppress(PocketError, OSError):
+        stand = read_record(stand_of(workspace.root))
+        if isinstance(stand.get("figures"), dict):
+            return stand
     return {}
 
 
 def _stage(workspace: Workspace, name: str, run: Row | None, stand: Row) -> Row:
     """One stage: `at work`, or how the run ended in it; else what its manifest says."""
     row: Row = {"stage": name, "state": "to do", "seconds": None, "figures": {}}
-    path = workspace.manifest(name)
-    if path.is_file():
-        manifest = read_json(path)
+    with suppress(PocketError, OSError, KeyError):  # what is broken has to be done
+        manifest = read_record(workspace.manifest(name))
         row |= {
             "state": "gate missed" if manifest["gate"] else "done",
             "at": manifest["at"],
             "seconds": manifest["seconds"],
             "figures": manifest["figures"],
         }
-    in_it = run and stand.get("stage") == name and stand["since"] >= run["at"]
-    finished = in_it and row.get("at", "") >= stand["since"]
+    since = stand.get("since", "")
+    in_it = run and stand.get("stage") == name and since >= run["at"]
+    finished = in_it and row.get("at", "") >= since
     if run and in_it and not finished:
         state = "at work" if at_work(run) else run["state"]
-        row |= {"state": state, "seconds": _since(stand["since"]), "figures": {}}
+        row |= {"state": state, "seconds": _since(since), "figures": {}}
     return row
 
 
@@ -85,9 +87,9 @@ def _cost(workspace: Workspace, stand: Row) -> float | None:
     """US dollars of the ledger: as the labelling tells while it goes on, else as its stage did."""
     if "usd" in stand.get("figures", {}):
         return float(stand["figures"]["usd"])
-    path = workspace.manifest("label")
-    usd = read_json(path)["figures"].get("usd") if path.is_file() else None
-    return None if usd is None else float(usd)
+    with suppress(PocketError, OSError, KeyError, TypeError):
+        return float(read_record(workspace.manifest("label"))["figures"]["usd"])
+    return None
 
 
 def _gpus() -> list[Row]:
@@ -106,6 +108,8 @@ def _gpus() -> list[Row]:
 
 def _memory(run: Row) -> float | None:
     """Resident memory of the run and its processes, GiB; pages they share are counted once each."""
+    if run["host"] != socket.gethostname():
+        return None
     with suppress(psutil.Error):
         process = psutil.Process(run["pid"])
         family = [process, *process.children(recursive=True)]
@@ -117,13 +121,15 @@ def told(figures: Row) -> str:
     """The same for people."""
     run = figures["run"]
     parts = [_head(figures, run), *(_line(row, figures) for row in figures["stages"])]
+    if figures["now"] and all(row["state"] != "at work" for row in figures["stages"]):
+        parts.append(f"  {_now(figures['now'])}".rstrip())  # another folder's stage: a side's
     return "\n".join([*parts, "", *_machine(figures)])
 
 
 def _head(figures: Row, run: Row | None) -> str:
     folder, state, holder = figures["folder"], figures["state"], figures["holder"]
     if run is None:
-        return f"{folder}: nothing has run yet"
+        return f"{folder}: no run is on record"
     if at_work(run):
         return (
             f"{folder}: `{run['command']}` is {state} for {duration(_since(run['at']))}, "
@@ -154,7 +160,9 @@ def _now(now: Row) -> str:
     """How far the stage at work is, and its newest figures."""
     stand = [now.get(name) for name in ("done", "total", "eta_seconds")]
     far = in_words(now.get("task", ""), stand[0] or 0, stand[1], stand[2], now.get("note", ""))
-    measured = (f"{name.replace('_', ' ')} {value:.3f}" for name, value in now["figures"].items())
+    measured = (
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in now.get("figures", {}).items()
+    )
     known = [part for part in measured if part.split()[0] not in ("usd", "loss")]
     return "; ".join(part for part in (far, *known) if part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -16,20 +17,25 @@ from filelock import FileLock, Timeout
 from pocketvlm.errors import GateMissed, PocketError, Stopped
 from pocketvlm.journal import HANDED_ON, Journal, plainly, stand_of, utc_now
 from pocketvlm.progress import kept_in, say
-from pocketvlm.signals import ended_by_sigterm
-from pocketvlm.workspace import Row, Workspace, read_json, sweep, write_json
+from pocketvlm.signals import ended_by_signals
+from pocketvlm.workspace import Row, Workspace, read_record, sweep, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
 
-ENDS = {Stopped: "stopped", GateMissed: "gate missed", KeyboardInterrupt: "stopped"}
+HOLDER = "holder.json"
+
+ENDS = {Stopped: "stopped", GateMissed: "gate missed"}
 """How a run is called that ended by one of these; by anything else it `failed`."""
 
 _records: dict[Path, Record] = {}
 """The runs of this process, by their folders."""
 
-TICK = 0.01
-"""Seconds by which two readings of the time at which a process began may differ."""
+PATIENCE = 1.0
+"""Seconds that a command waits for the lock: whoever only looks holds it for a moment."""
+
+WHO = ("pid", "began", "host")
+"""What tells a process from all others, also from one that gets its number later."""
 
 
 @contextmanager
@@ -39,30 +45,39 @@ def one_at_a_time(project: Project, command: str = "a command") -> Iterator[None
     path = project.workspace.root / "state" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(path, timeout=0).acquire()
+        lock = FileLock(path, timeout=PATIENCE).acquire()
     except Timeout:
         raise PocketError(_taken(project.workspace)) from None
     with lock:
         for folder in (path.parent, project.workspace.answers.parent):
             sweep(folder)
-        holder = path.with_name("holder.json")
+        holder = path.with_name(HOLDER)
         write_json(holder, this_process() | {"command": command, "at": utc_now()})
         try:
-            yield
+            with ended_by_signals():
+                yield
         finally:
             with suppress(OSError):
                 holder.unlink()
 
 
-def holder_of(workspace: Workspace) -> Row | None:
-    """Who is at work in a folder: `pid`, `began`, `host`, `command`, `at`. None where nobody is;
-    what a killed process has left is nobody."""
-    path = workspace.root / "state" / "holder.json"
+def is_held(workspace: Workspace) -> bool:
+    """Whether anybody is at work in a folder. The lock alone knows: a pid may be another process's
+    by now, or mean nothing in this container, and clocks are set."""
+    path = workspace.root / "state" / "lock"
     try:
-        holder: Row = read_json(path)
-    except PocketError:
-        return None
-    return holder if lives(holder) else None
+        if path.is_file():
+            with FileLock(path, timeout=0):
+                pass
+    except (Timeout, OSError):  # held, or not for us to ask: then the record is believed
+        return True
+    return False
+
+
+def holder_of(workspace: Workspace) -> Row | None:
+    """Who is at work in a folder: `pid`, `began`, `host`, `command`, `at`. None where nobody is, or
+    where it has not said yet."""
+    return _record(workspace, HOLDER, (*WHO, "command", "at")) if is_held(workspace) else None
 
 
 def _taken(workspace: Workspace) -> str:
@@ -78,7 +93,7 @@ def _taken(workspace: Workspace) -> str:
 
 
 def this_process() -> Row:
-    """What tells this process from all others, also from one that gets its number later."""
+    """This process, as records name it."""
     return {
         "pid": os.getpid(),
         "began": psutil.Process().create_time(),
@@ -86,17 +101,14 @@ def this_process() -> Row:
     }
 
 
-def lives(process: Row) -> bool:
-    """Whether a recorded process is still there. Of another machine that shares the folder nothing
-    can be known: it is taken as alive."""
-    if process["host"] != socket.gethostname():
-        return True
+def _record(workspace: Workspace, name: str, keys: Sequence[str]) -> Row | None:
+    """A small file of state/ that only informs: where it is broken, there is none."""
     try:
-        found = psutil.Process(process["pid"])
-        same = abs(found.create_time() - process["began"]) < TICK
-        return bool(same and found.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        row = read_record(workspace.root / "state" / name)
+        plainly(row["at"])
+        return row if all(key in row for key in keys) else None
+    except (PocketError, OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 @contextmanager
@@ -112,7 +124,7 @@ def recorded(project: Project, command: str, stages: Sequence[str]) -> Iterator[
         journal = Journal(log, stand_of(workspace.root))
         record = _records[workspace.root] = Record(workspace, command, stages, journal)
         try:
-            with handing_on(log), kept_in(journal), record.kept(), ended_by_sigterm():
+            with handing_on(log), kept_in(journal), record.kept():
                 if before and before["state"] == "killed":
                     say(_was_killed(before))
                 yield record
@@ -127,6 +139,8 @@ class Record:
         self, workspace: Workspace, command: str, stages: Sequence[str], journal: Journal
     ) -> None:
         self.path, self.journal = workspace.root / "state" / "run.json", journal
+        self.gate = ""
+        """What was missed where that does not end the work."""
         self.row: Row = this_process() | {
             "command": command,
             "stages": list(stages),
@@ -152,17 +166,24 @@ class Record:
         self._write()
         try:
             yield
+        except KeyboardInterrupt as error:
+            self._end("stopped", str(error) or "stopped by Ctrl-C")
+            raise
         except BaseException as error:
             states = (state for kind, state in ENDS.items() if isinstance(error, kind))
             self._end(next(states, "failed"), str(error) or type(error).__name__)
             raise
-        self._end("done", None)
+        self._end("gate missed" if self.gate else "done", self.gate or None)
 
     def _end(self, state: str, message: str | None) -> None:
         said = message and (message if message.startswith(state) else f"{state}: {message}")
         self.journal.line(said or state)
-        with suppress(OSError):  # a full disk has its own message, which must not be lost
-            self._write(state=state, ended=utc_now(), message=message)
+        changes = {"state": state, "ended": utc_now(), "message": message}
+        try:
+            self._write(**changes)
+        except OSError:  # a full disk has its own message, which must not be lost
+            with suppress(OSError):  # in place: its blocks are there
+                self.path.write_text(json.dumps(self.row), encoding="utf-8")
 
     def _write(self, **changes: object) -> None:
         self.row |= changes
@@ -170,13 +191,12 @@ class Record:
 
 
 def last_run(workspace: Workspace) -> Row | None:
-    """state/run.json as it is true now: what was running and is gone was `killed`."""
-    path = workspace.root / "state" / "run.json"
-    if not path.is_file():
-        return None
-    row: Row = read_json(path)
-    if at_work(row) and not lives(row):
-        row["state"] = "killed"
+    """state/run.json as it is true now: what was at work and holds no lock was `killed`."""
+    row = _record(workspace, "run.json", (*WHO, "command", "log", "state", "ended", "message"))
+    if row and at_work(row):
+        holder = holder_of(workspace)
+        if holder is None or any(holder[key] != row[key] for key in WHO):
+            row["state"] = "killed"
     return row
 
 
@@ -205,9 +225,13 @@ def new_log(workspace: Workspace, command: str) -> Path:
     """A name that no log has."""
     name = f"{command.split()[0]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     path, more = workspace.logs / f"{name}.log", 2
-    while path.exists():
-        path, more = path.with_name(f"{name}-{more}.log"), more + 1
-    return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            path.touch(exist_ok=False)
+            return path
+        except FileExistsError:
+            path, more = path.with_name(f"{name}-{more}.log"), more + 1
 
 
 @contextmanager

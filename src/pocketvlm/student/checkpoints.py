@@ -17,7 +17,7 @@ from pocketvlm.layout import Layout
 from pocketvlm.progress import say
 from pocketvlm.project import Project
 from pocketvlm.sections import MACHINE
-from pocketvlm.signals import end_if_told
+from pocketvlm.signals import end_if_told, ending_signals
 from pocketvlm.student.ranks import Ranks
 from pocketvlm.workspace import (
     Row,
@@ -175,7 +175,7 @@ class Keeper(TrainerCallback):
             yield
             return
         end_if_told()
-        before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {one: signal.getsignal(one) for one in (signal.SIGINT, *ending_signals())}
         for one in before:
             signal.signal(one, self._hear)
         try:

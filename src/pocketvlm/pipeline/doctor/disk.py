@@ -46,6 +46,9 @@ PREDICTION = 1_000
 PAGE = 2_000_000
 """Bytes of the report's plots and examples, and of the bundle's golden pictures and code."""
 
+TOO_MANY = 1.2
+"""Times what will be written that may be expected: so much over what is free is no problem yet."""
+
 LARGEST = 4
 """Parts that a message names."""
 
@@ -200,14 +203,18 @@ def _judged(found: Found, disk: Path, parts: Sequence[Part]) -> Row:
     free, needed = shutil.disk_usage(disk).free, still(parts)
     if free < needed:
         largest = sorted(parts, key=lambda part: -part.missing)[:LARGEST]
-        named = ", ".join(f"{part.what} {part.missing / 1e9:.1f}" for part in largest)
-        found.problems.append(
-            PocketError(
-                f"{disk}: about {needed / 1e9:.1f} GB are still to be written and "
-                f"{free / 1e9:.1f} GB are free: make room there (GB: {named})"
+        named = ", ".join(f"{part.what} {size_words(part.missing)}" for part in largest)
+        with found.going_on(sure=needed > TOO_MANY * free):
+            raise PocketError(
+                f"{disk}: about {size_words(needed)} are still to be written and "
+                f"{size_words(free)} are free: make room there ({named})"
             )
-        )
     return {"folder": str(disk), "needed_gb": gb(needed), "free_gb": gb(free)}
+
+
+def size_words(size: int) -> str:
+    """Bytes for people: GB (10^9), or whole MB where it is less than one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _row(part: Part, root: Path) -> Row:

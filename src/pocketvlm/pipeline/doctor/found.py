@@ -49,17 +49,21 @@ class Found:
         return not self.due.isdisjoint(stages)
 
     @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """What fails inside the block is a problem, and the examination goes on."""
+    def going_on(self, sure: bool = True) -> Iterator[None]:
+        """What fails inside the block is a problem, or a warning where it is not `sure` to be in
+        the way; the examination goes on."""
         try:
             yield
         except PocketError as problem:
-            self._add(problem)
+            self._add(problem, sure)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            self._add(PocketError(f"{where}{error.strerror or error}: allow it, or copy it again"))
+            what = f"{where}{error.strerror or error}: allow it, or copy it again"
+            self._add(PocketError(what), sure)
 
-    def _add(self, problem: PocketError) -> None:
+    def _add(self, problem: PocketError, sure: bool) -> None:
         """Two checks may meet the same: a .env that others can read."""
-        if str(problem) not in map(str, self.problems):
+        if not sure:
+            self.warnings.append(str(problem))
+        elif str(problem) not in map(str, self.problems):
             self.problems.append(problem)

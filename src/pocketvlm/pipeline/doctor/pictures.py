@@ -1,12 +1,14 @@
 """How many pictures there will be, and how much of them lies here already."""
 
+import warnings
 from pathlib import Path
 
 from pocketvlm.errors import ConfigError
 from pocketvlm.keys import read_key
 from pocketvlm.pipeline.doctor.found import Expected, Found
+from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.project import Project
-from pocketvlm.workspace import Row
+from pocketvlm.workspace import Row, read_json, read_rows, sha256_file
 
 SPLITS = ("train", "val", "test")
 
@@ -70,6 +72,42 @@ def expected(found: Found) -> Expected:
     sizes = sum(path.stat().st_size for path in files)
     searched = sum(count for _, count in project.config.collect.searched().values())
     return Expected(max(collected, len(files) + searched), sizes, searched)
+
+
+def adds_pictures(project: Project) -> bool:
+    """Whether `collect` may find pictures that the index has not. Files of a name and size that it
+    has are not read: a copied folder is told from a new one in no time."""
+    from PIL import Image
+
+    from pocketvlm.collect.check import check
+
+    settings, rows = project.config.collect, list(read_rows(project.workspace.index))
+    if settings.searched() and not _sought_before(project):
+        return True
+    names = {(row.get("origin"), row.get("bytes")) for row in rows}
+    sizes, hashes = {row.get("bytes") for row in rows}, {row["sha256"] for row in rows}
+
+    def is_new(path: Path) -> bool:
+        size = path.stat().st_size
+        if (path.relative_to(folder).as_posix(), size) in names:
+            return False
+        if size in sizes and sha256_file(path) in hashes:
+            return False
+        seen = check(path, settings)
+        return not isinstance(seen, str) and seen["sha256"] not in hashes
+
+    folder = project.path(settings.folder)
+    files = _files(project) if folder.is_dir() else []
+    with warnings.catch_warnings():  # collect.max_megapixels decides
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return any(is_new(path) for path in files if path.is_file())
+
+
+def _sought_before(project: Project) -> bool:
+    """Whether `collect` has ended under the present settings: its sources have no more to give."""
+    manifest = project.workspace.manifest("collect")
+    before = read_json(manifest).get("settings") if manifest.is_file() else None
+    return bool(before == STAGES[0].values(project))
 
 
 def _lines(path: Path) -> int:

@@ -12,7 +12,6 @@ import httpx2
 from pocketvlm.errors import ConfigError, PocketError
 from pocketvlm.keys import LOOPBACK, check_address, hide, read_key
 from pocketvlm.pipeline.doctor.found import Found
-from pocketvlm.teachers import Teacher
 from pocketvlm.workspace import Row
 
 CONNECT, READ = 3.0, 4.0
@@ -24,7 +23,7 @@ WHOLE = 8.0
 LARGEST = 8 << 20
 """Bytes of a list of models that are read; the longest known one has 0.6 MB."""
 
-REFUSED = (401, 403)
+UNAUTHORIZED, FORBIDDEN = 401, 403
 UNLISTED = (404, 405, 501)
 """Not every server lists its models."""
 
@@ -49,8 +48,12 @@ class Endpoint:
     base_url: str
     host: str
     key: str | None
+    put_key: str
+    """What gives it a key, for people."""
     key_name: str
     models: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    """The facts about each teacher."""
     reply: Reply = field(default_factory=Reply)
 
     def ask(self) -> None:
@@ -79,45 +82,46 @@ class Endpoint:
 
 
 def check_teachers(found: Found) -> None:
-    """Key, price and endpoint of every teacher; each is a problem of its own."""
+    """Key, price and endpoint of every teacher; each is a problem of its own. An endpoint that
+    labelling has no question for is not looked at, one that it may have some for is warned of."""
+    from pocketvlm.pipeline.doctor.questions import look_ahead
+
+    if found.project.config.prepare.custom:
+        return
+    asking = look_ahead(found)
+    endpoints = read_endpoints(found)
+    if asking == "nothing":
+        return
+    ask_all(endpoints)
+    for endpoint in endpoints:
+        with found.going_on(sure=asking == "surely"):
+            said, warnings = judged(endpoint)
+            found.warnings += [*warnings, *keyless(endpoint)]
+            for row in endpoint.rows:
+                row["endpoint"] = said
+                row["key"] = row["key"] if endpoint.key else "none, not asked for"
+
+
+def read_endpoints(found: Found) -> list[Endpoint]:
+    """The configured ones, each once; what is wrong with a price or a key's place is told."""
     from pocketvlm.label.money import price_of, price_words
 
-    project, asked = found.project, dict[tuple[str, str | None], Endpoint]()
-    if project.config.prepare.custom:
-        return
+    project, endpoints = found.project, dict[tuple[str, str], Endpoint]()
     rows = found.facts["teachers"] = list[Row]()
     for teacher in project.config.teachers:
-        row: Row = {"teacher": f"{teacher.model} at {teacher.base_url}"}
+        url, name = teacher.base_url, teacher.api_key_env
+        row: Row = {"teacher": f"{teacher.model} at {url}"}
         rows.append(row)
         with found.going_on():
             row["price"] = price_words(price_of(project.config, teacher))
         with found.going_on():
-            host = check_address(teacher.base_url)
-            key = read_key(teacher.api_key_env, project.workspace.root)
-            made = Endpoint(teacher.base_url, host, key, teacher.api_key_env)
-            asked.setdefault((teacher.base_url, key), made).models.append(teacher.model)
-            row["key"] = key_words(teacher, key)
-            if not key and host not in LOOPBACK:
-                raise ConfigError(
-                    f"no key for {teacher.base_url}: put {teacher.api_key_env}=... into "
-                    f"{project.workspace.root / '.env'} or the environment"
-                )
-    ask_all(list(asked.values()))
-    for endpoint in asked.values():
-        with found.going_on():
-            said, warnings = judged(endpoint)
-            found.warnings += warnings
-            for row in rows:
-                if row["teacher"].endswith(f" at {endpoint.base_url}"):
-                    row["endpoint"] = said
-
-
-def key_words(teacher: Teacher, key: str | None) -> str:
-    """Whether there is a key, for people; never the key."""
-    if key:
-        return f"found as {teacher.api_key_env}"
-    local = check_address(teacher.base_url) in LOOPBACK
-    return "none, not needed on this machine" if local else "missing"
+            host, key = check_address(url), read_key(name, project.workspace.root)
+            row["key"] = f"found as {name}" if key else "none"
+            put = f"put {name}=... into {project.workspace.root / '.env'} or the environment"
+            one = endpoints.setdefault((url, name), Endpoint(url, host, key, put, name))
+            one.models.append(teacher.model)
+            one.rows.append(row)
+    return list(endpoints.values())
 
 
 def ask_all(endpoints: Sequence[Endpoint]) -> None:
@@ -132,17 +136,19 @@ def ask_all(endpoints: Sequence[Endpoint]) -> None:
 
 def judged(endpoint: Endpoint) -> tuple[str, list[str]]:
     """A word for the facts, and warnings. PocketError when nobody answers, ConfigError when the key
-    is refused."""
+    is refused, or missing where one is asked for."""
     reply, where = endpoint.reply, endpoint.base_url
     if reply.status is None:
         return unanswered(endpoint)
-    if reply.status in REFUSED and not endpoint.key:
-        return "answers, and wants a key", []
-    if reply.status in REFUSED:
-        raise ConfigError(
-            f"{where} refuses the key in {endpoint.key_name} ({reply.status}): copy it again, or "
-            "allow it to list models"
-        )
+    if reply.status in (UNAUTHORIZED, FORBIDDEN) and not endpoint.key:
+        raise ConfigError(f"no key for {where}, which wants one: {endpoint.put_key}")
+    if reply.status == UNAUTHORIZED:
+        raise ConfigError(f"{where} refuses the key in {endpoint.key_name} (401): copy it again")
+    if reply.status == FORBIDDEN:
+        return "answers, without a list of models", [
+            f"{where} shows no models to the key in {endpoint.key_name} (403): that is all right "
+            "where the key may do nothing but chat"
+        ]
     if reply.status in UNLISTED:
         return "answers, without a list of models", []
     if not 200 <= reply.status < 300:
@@ -157,15 +163,35 @@ def judged(endpoint: Endpoint) -> tuple[str, list[str]]:
 
 
 def unanswered(endpoint: Endpoint) -> tuple[str, list[str]]:
-    """A server that takes the connection and says nothing may only be slow; PocketError else."""
+    """A server that takes the connection and says nothing may only be slow; PocketError else, and
+    ConfigError where the key is missing, too: only a server on this machine surely needs none."""
     error, where = endpoint.reply.error, endpoint.base_url
-    if isinstance(error, httpx2.ReadTimeout):
-        return "slow", [f"{where} takes the connection, but says nothing within {READ:g} s"]
-    why = str(error or f"nothing within {WHOLE:g} s")
-    raise PocketError(
-        f"{where} cannot be reached ({hide(why, endpoint.key or '')}): check base_url and the "
-        "network; a server on this machine has to be started"
-    )
+    slow = isinstance(error, httpx2.ReadTimeout)
+    if slow:
+        said = f"{where} takes the connection, but says nothing within {READ:g} s"
+    else:
+        why = hide(str(error or f"nothing within {WHOLE:g} s"), endpoint.key or "")
+        said = (
+            f"{where} cannot be reached ({why}): check base_url and the network; a server on this "
+            "machine has to be started"
+        )
+    if not endpoint.key and endpoint.host not in LOOPBACK:
+        raise ConfigError(f"{said}. There is no key for it either: {endpoint.put_key}")
+    if slow:
+        return "slow", [said]
+    raise PocketError(said)
+
+
+def keyless(endpoint: Endpoint) -> list[str]:
+    """A warning where nobody has asked for a key yet, but somebody has to pay: OpenRouter shows its
+    models to all."""
+    paid = any(row.get("price", "free") != "free" for row in endpoint.rows)
+    if endpoint.key or not paid or endpoint.host in LOOPBACK:
+        return []
+    return [
+        f"{endpoint.base_url} answers without a key, but has a price: if it wants a key to label, "
+        f"{endpoint.put_key}"
+    ]
 
 
 def listed(body: bytes | None) -> list[str] | None:
