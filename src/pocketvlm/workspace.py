@@ -21,6 +21,9 @@ LONE = "backslashreplace"
 """Lone surrogates (file names that are no UTF-8, half an emoji) become JSON's own \\udxxx."""
 
 
+NOTE = "state/remote.json"
+"""That a run was sent to a server, until its labels are back: `host`, `how`, `at`."""
+
 WRITERS = {
     "originals": "collect",
     "labels": "label",

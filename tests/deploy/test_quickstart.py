@@ -27,7 +27,8 @@ def test_nothing_at_hand_shows_the_demo_and_the_next_step(checkout: Checkout) ->
 def test_pictures_become_those_of_the_project(checkout: Checkout, tmp_path: Path) -> None:
     done = checkout.run("quickstart.sh", "my pictures")
     assert done.returncode == 0, done.stderr
-    assert checkout.told == [["init", "my-project"], ["doctor", *CONFIG], ["run", *CONFIG]]
+    assert checkout.told == [["init", "my-project"]]
+    assert "name your labels" in done.stdout  # nobody pays for the five elements
     assert (tmp_path / "my-project" / "pictures").resolve() == tmp_path / "my pictures"
     for words in checkout.told:
         check(words, tmp_path)
@@ -39,7 +40,7 @@ def test_again_it_goes_on(checkout: Checkout) -> None:
         done = checkout.run("quickstart.sh", *words)
         assert done.returncode == 0, done.stderr
         assert checkout.told[-2:] == [["doctor", *CONFIG], ["run", *CONFIG]]
-    assert len(checkout.told) == 7
+    assert len(checkout.told) == 5
 
 
 def test_pictures_that_are_there_are_not_replaced(checkout: Checkout, tmp_path: Path) -> None:
@@ -53,5 +54,13 @@ def test_pictures_that_are_there_are_not_replaced(checkout: Checkout, tmp_path: 
 def test_what_the_doctor_finds_stops_it(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, fails="doctor")
     (tmp_path / "pictures").mkdir()
-    assert checkout.run("quickstart.sh", "pictures").returncode == 2
+    assert checkout.run("quickstart.sh", "pictures").returncode == 0
+    assert checkout.run("quickstart.sh").returncode == 2
     assert [words[0] for words in checkout.told] == ["init", "doctor"]
+
+
+def test_a_folder_that_is_none_makes_no_project(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.run("quickstart.sh", "photos")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: photos is no folder")
+    assert checkout.told == []

@@ -1,6 +1,7 @@
 """Before a run: where labelling has nothing to ask, no teacher has to be there."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pocketvlm.pipeline.doctor.pictures import adds_pictures
 from pocketvlm.pipeline.run import execute, run
 from pocketvlm.pipeline.stages import STAGES
 from pocketvlm.project import Project
+from pocketvlm.workspace import NOTE, write_json
 from tests.label.server import Server, answer
 from tests.pipeline.conftest import draw_pictures
 from tests.pipeline.examined import KEY
@@ -149,3 +151,18 @@ def test_a_run_goes_on_without_its_teacher(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "pictures" / "extra.txt").write_text("x")
     figures = run(made(tmp_path, url), last="label")
     assert figures["collect"]["skipped"] == 1
+
+
+def test_what_a_server_was_sent_to_label_is_not_paid_here_too(root: Path) -> None:
+    project = made(root)
+    note = {"host": "gpu", "how": "pocketvlm remote gpu fetch labels", "at": "2026-11-26T09:00:00Z"}
+    write_json(root / NOTE, note)
+    assert told(before_run(project, "label")) == ("", "")  # nothing is open
+    answers = project.workspace.answers
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[1:]))
+    with ModelsServer() as server:
+        problems = told(before_run(made(root, server.url), "label"))[0]
+        assert "gpu was sent to label these pictures" in problems
+        assert "`pocketvlm remote gpu fetch labels`, or give --yes" in problems
+        agreed = replace(made(root, server.url), agreed=True)
+        assert "was sent" not in told(before_run(agreed, "label"))[0]

@@ -158,7 +158,9 @@ def test_a_damaged_contract_is_told(tmp_path: Path, content: str) -> None:
 def test_without_a_bundle_it_says_what_to_run(
     contract: Contract, exact_pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(PocketError, match="holds no bundle: run `pocketvlm run` first"):
+    with pytest.raises(
+        PocketError, match="holds no bundle: run `pocketvlm run` first, which makes"
+    ):
         list(predict(tmp_path / "bundle", [tmp_path / "picture.png"]))
     bundle = put(contract, exact_pair, tmp_path / "bundle")
     (bundle / exact_pair[1].name).unlink()

@@ -8,7 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from pocketvlm.progress import say
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
+    from pocketvlm.workspace import Workspace
 
 TRAIN = next(stage for stage in STAGES if stage.name == "train")
 PLAIN = ("prepare", "merge", "convert")
@@ -108,13 +109,29 @@ def run(
             print(table(compared))
         return check_sizes(compared)
 
+    project = load(config, set_, yes)
     with figures_of_a_missed_gate(as_json):
-        figures = run_stages(load(config, set_, yes), first, last, force, nproc)
+        figures = run_stages(project, first, last, force, nproc)
     if as_json:
         show(figures, as_json)
+    elif "bundle" in figures:
+        say(_result(project.workspace, figures.get("validate", {})))
+
+
+def _result(workspace: Workspace, verdict: dict[str, Any]) -> str:
+    """What came out of a whole run, and where it lies."""
+    measured = "Done"
+    if verdict:
+        low, high = verdict["ci"]
+        measured += (
+            f": accuracy in llama.cpp {verdict['accuracy']:.3f} [{low:.3f}, {high:.3f}] on "
+            f"{verdict['n']} pictures"
+        )
+    return f"{measured}\n  report: {workspace.report / 'report.html'}\n  bundle: {workspace.bundle}"
 
 
 def _in_background(config: Path, project: Project, as_json: bool) -> None:
+    from pocketvlm.errors import GateMissed, PocketError
     from pocketvlm.pipeline.background import detach
     from pocketvlm.pipeline.work import at_work
 
@@ -122,8 +139,12 @@ def _in_background(config: Path, project: Project, as_json: bool) -> None:
     if as_json:
         return show(started, as_json)
     log, where = project.workspace.root / started["log"], shlex.quote(str(config))
+    if started["state"] == "done":
+        return say(f"done; log {log}")
     if not at_work(started):
-        return say(f"{started['state']}; log {log}")
+        missed = started["state"] == "gate missed"
+        said = f"{started['message']}; log {log}"
+        raise GateMissed(said, {}) if missed else PocketError(said)
     say(
         f"In the background, pid {started['pid']}; log {log}\n"
         f"  pocketvlm status -c {where}     where it stands (--watch)\n"

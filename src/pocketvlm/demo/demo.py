@@ -123,5 +123,9 @@ def summary(folder: Path, metrics: Row) -> str:
         f"{metrics['recommendation']['words']}\n"
         f"  folder: {folder.resolve()}\n"
         f"  look at the report: python3 -m webbrowser {folder / 'report' / 'report.html'}\n"
-        f"  classify a picture: {command} predict -c {folder}/pocketvlm.yaml {picture}"
+        + (
+            f"  classify a picture: {command} predict -c {folder}/pocketvlm.yaml {picture}"
+            if (folder / "bundle").is_dir()
+            else "  no bundle: it is made where the gates are reached"
+        )
     )

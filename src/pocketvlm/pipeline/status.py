@@ -73,6 +73,8 @@ def _stage(workspace: Workspace, name: str, run: Row | None, stand: Row) -> Row:
     since = stand.get("since", "")
     in_it = run and stand.get("stage") == name and since >= run["at"]
     finished = in_it and row.get("at", "") >= since
+    if at_work(run) and run and not finished and name in run["stages"] and row["state"] != "to do":
+        row["state"] = "done before" if row["at"] < run["at"] else row["state"]
     if run and in_it and not finished:
         state = "at work" if at_work(run) else run["state"]
         row |= {"state": state, "seconds": _since(since), "figures": {}}

@@ -36,6 +36,11 @@ def prepare(project: Project) -> Row:
             figures = write_dataset(project, folder, labelled, rejected, alike, spool)
     for line in table(figures["counts"], project.contract.labels):
         say(line)
+    least = project.config.prepare.min_confidence
+    if figures["unsure"]:
+        say(f"  {figures['unsure']:,} left out of train: less sure than {least:g} (min_confidence)")
+    if figures["rejected"]:
+        say(f"  {figures['rejected']:,} not used: dataset/skipped.jsonl says why")
     for note in figures["notes"]:
         say(f"  {note}")
     return figures

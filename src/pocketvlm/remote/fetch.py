@@ -11,7 +11,7 @@ from pocketvlm.project import Project
 from pocketvlm.remote.ledgers import newer
 from pocketvlm.remote.server import Server, check_tools
 from pocketvlm.remote.transfer import receive
-from pocketvlm.workspace import WRITERS, atomic_folder
+from pocketvlm.workspace import NOTE, WRITERS, atomic_folder
 
 USUAL = ("bundle", "report")
 
@@ -91,6 +91,8 @@ def add(server: Server, project: Project, name: str, ledgers: Sequence[str]) -> 
         receive(server, f"{name}/", root / name, apart)
         for ledger in ledgers:
             _take_over(server, root / ledger, ledger)
+    if name == "labels":
+        (root / NOTE).unlink(missing_ok=True)  # nothing is paid again here
 
 
 def _take_over(server: Server, ours: Path, ledger: str) -> None:

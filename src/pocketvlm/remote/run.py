@@ -1,5 +1,6 @@
 """`pocketvlm remote HOST run`: send, set up and start, until the run is under way there."""
 
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pocketvlm
 from pocketvlm.errors import PocketError
+from pocketvlm.journal import utc_now
 from pocketvlm.keys import LOOPBACK, check_address
 from pocketvlm.progress import say
 from pocketvlm.project import Project
@@ -16,7 +18,7 @@ from pocketvlm.remote.parcel import LEDGERS, finished, keys, pack
 from pocketvlm.remote.pins import pins
 from pocketvlm.remote.server import Found, Server, check_tools, version
 from pocketvlm.remote.transfer import Sending, receive, send
-from pocketvlm.workspace import sha256_file
+from pocketvlm.workspace import NOTE, sha256_file, write_json
 
 PROGRAM = ".remote/program"
 """The package and its pins, below the project's folder on the server."""
@@ -46,17 +48,19 @@ def run(
         code = 0
     elif found.setting_up:
         say(f"{server.host} is setting up already; nothing was sent.")
-        code = _follow(server, server.command("follow"))
+        code = _follow(server, config, server.command("follow"))
     else:
         _warn(project)
         _send(server, project, sendings, found)
         _send_program(server, packages)
         changes = [word for one in (*overrides, *placed) for word in ("--set", one)]
         words = [python, version(), config.name, *changes, *arguments]
-        code = _follow(server, server.command("start", *words), told(secrets))
+        code = _follow(server, config, server.command("start", *words), told(secrets))
     if code == 0:
+        note = {"host": server.host, "how": _way(server, config, "fetch labels"), "at": utc_now()}
+        write_json(project.workspace.root / NOTE, note)
         server.call(config.name, "status", [])
-        say(_how_to_come_back(server))
+        say(_how_to_come_back(server, config))
     return code
 
 
@@ -119,18 +123,31 @@ def told(keys: dict[str, str]) -> str:
     return "".join(f"{name}={key}\n" for name, key in keys.items()) + "\n."
 
 
-def _follow(server: Server, command: list[str], stdin: str = "") -> int:
+def _follow(server: Server, config: Path, command: list[str], stdin: str = "") -> int:
     """Show what set-up and start say, where messages for people go; their exit code."""
     try:
         done = subprocess.run(command, input=stdin, stdout=sys.stderr, text=True, check=False)
     except KeyboardInterrupt:
-        say(f"No longer watched; it goes on there. {_how_to_come_back(server)}")
+        say(f"No longer watched; it goes on there. {_how_to_come_back(server, config)}")
         raise
     return server.sound(done.returncode)
 
 
-def _how_to_come_back(server: Server) -> str:
-    return (
-        f"It needs neither this machine nor the connection. `pocketvlm remote {server.host} "
-        "status`, `logs -f`, `stop`; when it is done, `fetch` brings bundle/ and report/."
+def _how_to_come_back(server: Server, config: Path) -> str:
+    ways = "\n".join(
+        f"  {_way(server, config, one)}" for one in ("status", "logs -f", "stop", "fetch")
     )
+    return (
+        f"It needs neither this machine nor the connection:\n{ways}\n"
+        "When it is done, `fetch` brings bundle/ and report/."
+    )
+
+
+def _way(server: Server, config: Path, command: str) -> str:
+    """A command to this server, to be pasted."""
+    words = ["-c", str(config)]
+    if server != Server.of(server.host, server.folder, "ssh", config):
+        words += ["--ssh", shlex.join(server.ssh)]
+    if server.folder != Server.of(server.host, None, "ssh", config).folder:
+        words += ["--folder", server.folder]
+    return f"pocketvlm remote {server.host} {command} {shlex.join(words)}"

@@ -95,7 +95,7 @@ work() {
     for key in $keys; do export "${key?}"; done
     name=$1
     shift
-    pocketvlm run --detach -c "$name" "$@" 9>&-
+    pocketvlm run --detach --json -c "$name" "$@" 9>&- > /dev/null
 }
 
 set_up() {

@@ -90,7 +90,10 @@ def told(row: Row) -> str:
 def open_bundle(bundle: Path) -> tuple[Contract, tuple[Path, Path]]:
     """The contract of a bundle and its two files; PocketError when something is missing."""
     if not (bundle / "contract.json").is_file():
-        raise PocketError(f"{bundle} holds no bundle: run `pocketvlm run` first")
+        raise PocketError(
+            f"{bundle} holds no bundle: run `pocketvlm run` first, which makes one where `gates:` "
+            "are reached"
+        )
     record = read_record(bundle / "contract.json")
     contract = Contract.read(record)
     if not {"model", "mmproj"} <= record.keys():

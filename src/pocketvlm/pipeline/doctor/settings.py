@@ -8,6 +8,7 @@ from pocketvlm.workspace import write_text
 
 KEPT_OUT = (
     ".env",
+    "pictures",
     "originals",
     "labels",
     "dataset",
@@ -15,6 +16,7 @@ KEPT_OUT = (
     "merged",
     "gguf",
     "report",
+    "verdicts",
     "bundle",
     "sizes",
 )

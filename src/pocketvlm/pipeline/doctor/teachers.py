@@ -183,8 +183,13 @@ def unanswered(endpoint: Endpoint) -> tuple[str, list[str]]:
 
 
 def keyless(endpoint: Endpoint) -> list[str]:
-    """A warning where nobody has asked for a key yet, but somebody has to pay: OpenRouter shows its
-    models to all."""
+    """A warning where a key is sent unencrypted, and where nobody has asked for one yet, but
+    somebody has to pay: OpenRouter shows its models to all."""
+    if endpoint.key and endpoint.base_url.startswith("http:") and endpoint.host not in LOOPBACK:
+        return [
+            f"the key in {endpoint.key_name} goes to {endpoint.base_url} in the clear: use https, "
+            "or name another variable in api_key_env if that server needs no key"
+        ]
     paid = any(row.get("price", "free") != "free" for row in endpoint.rows)
     if endpoint.key or not paid or endpoint.host in LOOPBACK:
         return []
