@@ -194,7 +194,7 @@ def test_a_whole_project_may_go(whole: Project) -> None:
         ({"base": {"model": "someone/else"}}, "another base, .*`pocketvlm train` again"),
         ({"base": {"model": HUB, "revision": "v2"}}, "another base"),
         ({"device": {"side": 128}}, "another device contract"),
-        ({"train": {"epochs": 7}}, "train would run again, because train changed: run `pocketvlm"),
+        ({"train": {"epochs": 7}}, r"train would run again, because train.epochs \(1 to 7\)"),
     ],
 )
 def test_another_configurations_model_is_refused(

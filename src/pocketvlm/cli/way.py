@@ -88,6 +88,8 @@ def run(
 ) -> None:
     """Run all stages; what is up to date is skipped."""
     from pocketvlm.pipeline import run as run_stages
+    from pocketvlm.pipeline.run import select
+    from pocketvlm.pipeline.work import recorded
 
     if detach:
         return _in_background(config, load(config, set_, yes), as_json)
@@ -110,12 +112,13 @@ def run(
         return check_sizes(compared)
 
     project = load(config, set_, yes)
-    with figures_of_a_missed_gate(as_json):
+    stages = [stage.name for stage in select(project, first, last)]
+    with figures_of_a_missed_gate(as_json), recorded(project, "run", stages):
         figures = run_stages(project, first, last, force, nproc)
+        if "bundle" in figures:
+            say(_result(project.workspace, figures.get("validate", {})))
     if as_json:
         show(figures, as_json)
-    elif "bundle" in figures:
-        say(_result(project.workspace, figures.get("validate", {})))
 
 
 def _result(workspace: Workspace, verdict: dict[str, Any]) -> str:
