@@ -85,10 +85,12 @@ def kept_in(journal: Journal) -> Iterator[None]:
         console.quiet = quiet
 
 
-def handed_on(root: Path) -> AbstractContextManager[None]:
-    """In a process that a run has started: go on with the run's log."""
+def handed_on(root: Path | None) -> AbstractContextManager[None]:
+    """In a process that a run has started: go on with the run's log, or with none without a folder,
+    and with nothing that a fork has taken along."""
+    _journals.clear()
     log = os.environ.get(HANDED_ON)
-    return kept_in(Journal.going_on(Path(log), stand_of(root))) if log else nullcontext()
+    return kept_in(Journal.going_on(Path(log), stand_of(root))) if log and root else nullcontext()
 
 
 def enter(stage: str) -> None:

@@ -24,6 +24,9 @@ LONE = "backslashreplace"
 NOTE = "state/remote.json"
 """That a run was sent to a server, until its labels are back: `host`, `how`, `at`."""
 
+FINISHED = "finished"
+"""In a training's folder of checkpoints: its adapter is written."""
+
 WRITERS = {
     "originals": "collect",
     "labels": "label",

@@ -64,9 +64,10 @@ def nobody_left(child: Child) -> Iterator[None]:
 
 
 def files(root: Path) -> list[str]:
-    """What training wrote: names, apart from the folder that is named by a hash."""
+    """What training wrote: names, apart from the folder that is named by a hash, and from logs,
+    each of which has its own."""
     folders = [path for name in ("adapter", "state", "logs") for path in (root / name).rglob("*")]
-    return sorted(path.name for path in folders if path.is_file())
+    return sorted(path.name for path in folders if path.is_file() and path.suffix != ".log")
 
 
 def test_they_learn_what_one_does_and_one_of_them_writes(project: Project, tiny_base: Path) -> None:
@@ -82,6 +83,8 @@ def test_they_learn_what_one_does_and_one_of_them_writes(project: Project, tiny_
     alone = [name for name in files(root) if name not in shards]
     events = [row["event"] for row in read_rows(root / "logs" / "stages.jsonl")]
     assert events == ["started", "done"]
+    [log] = (root / "logs").glob("train-*.log")
+    assert log.read_text().count("epoch 1: val accuracy") == 1
     code, said = finish(project)  # one process: the features are there
     assert code == 0, said
     assert "Looking at" not in said

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from pocketvlm.errors import PocketError
+from pocketvlm.pipeline import STAGES, execute
 from pocketvlm.project import Project
 from pocketvlm.runtime import ask_layout
 from pocketvlm.student import load_adapter, load_merged, merge, train
@@ -199,5 +200,5 @@ def test_another_trainings_checkpoints_stay(tmp_path: Path, tiny_base: Path) -> 
     project = make_project(tmp_path, tiny_base, epochs=1)
     other = tmp_path / "state" / "checkpoints" / "0123" / "checkpoint-7"
     other.mkdir(parents=True)
-    train(project)
+    execute(project, next(stage for stage in STAGES if stage.name == "train"))
     assert [path.name for path in other.parent.parent.iterdir()] == ["0123"]

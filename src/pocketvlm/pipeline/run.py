@@ -14,7 +14,7 @@ from pocketvlm.pipeline.stages import STAGES, Stage
 from pocketvlm.pipeline.work import recorded
 from pocketvlm.progress import enter, say
 from pocketvlm.signals import end_if_told
-from pocketvlm.workspace import Row, append_row, discard, read_json, write_json
+from pocketvlm.workspace import FINISHED, Row, append_row, discard, read_json, write_json
 
 if TYPE_CHECKING:
     from pocketvlm.project import Project
@@ -211,9 +211,10 @@ def execute(project: Project, stage: Stage, work: Callable[[Project], Row] | Non
 
 
 def forget_checkpoints(project: Project) -> None:
-    """Of a training whose end is written down; no sooner, or a kill would cost all of it."""
-    for folder in (project.workspace.root / "state" / "checkpoints").glob("*"):
-        discard(folder)
+    """Of a training whose end is written down; no sooner, or a kill would cost all of it. Those of
+    another training stay: its settings may come back."""
+    for mark in (project.workspace.root / "state" / "checkpoints").glob(f"*/{FINISHED}"):
+        discard(mark.parent)
 
 
 def _log(project: Project, stage: Stage, event: str, seconds: float | None = None) -> None:

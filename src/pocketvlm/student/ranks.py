@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar, cast
 
 import torch
@@ -139,7 +139,7 @@ def one_of_many(project: Project) -> Row:
 
     ranks = Ranks.here()
     try:
-        with handed_on(project.workspace.root) if ranks.first else nullcontext():
+        with handed_on(project.workspace.root if ranks.first else None):
             return train(project)
     except OSError as error:  # a full disk, as the command line tells it
         said = f"{error.strerror or error}: {error.filename or 'no file named'}"

@@ -37,7 +37,7 @@ from pocketvlm.student.ranks import Ranks, quiet_unless_first
 from pocketvlm.student.student import Student
 from pocketvlm.student.tracking import Mistake, Tracking
 from pocketvlm.student.trainer import StudentTrainer
-from pocketvlm.workspace import Row, atomic_folder, named_if_full, write_json, write_text
+from pocketvlm.workspace import FINISHED, Row, atomic_folder, named_if_full, write_json, write_text
 
 TEXT_MODEL = r".*text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 """The adapted layers, as a regex on the whole name: plain names also hit the vision tower."""
@@ -128,6 +128,7 @@ def _train(plan: Plan, args: TrainingArguments) -> Row:
     record["warnings"] = warnings + reporter.remaining(record["best"])
     if plan.ranks.first:
         _save(trainer.model, plan, record)
+        (plan.checkpoints / FINISHED).touch()
     plan.ranks.wait()
     return _figures(trainer.model, plan, record)
 
