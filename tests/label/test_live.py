@@ -230,7 +230,8 @@ def test_what_does_not_fit_is_shortened(width: int, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (89, "89 s"), (300, "5 min"), (7200, "2.0 h")]
+    ("seconds", "said"),
+    [(0.4, "0 s"), (89, "89 s"), (300, "5 min"), (7200, "2 h"), (7500, "2.1 h")],
 )
 def test_durations_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from pocketvlm.cli.way import _in_background
+from pocketvlm.errors import PocketError
 from pocketvlm.pipeline.background import lines
 from pocketvlm.pipeline.work import last_run, recorded
 from pocketvlm.project import Project
@@ -237,3 +239,16 @@ def test_who_follows_one_run_is_not_shown_another(project: Project) -> None:
         assert next(shown).endswith("Z first")
     with recorded(project, "run", []):
         assert [line.split("Z ")[-1] for line in shown] == ["done"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("state", "code"), [("failed", 1), ("killed", 1), ("gate missed", 3)])
+def test_what_ends_badly_at_once_is_no_success(
+    project: Project, monkeypatch: pytest.MonkeyPatch, state: str, code: int, as_json: bool
+) -> None:
+    """Also for programs: `remote run` asks for JSON, and goes by the exit code."""
+    run = {"pid": 1, "state": state, "message": "no adapter", "log": "logs/run-1.log"}
+    monkeypatch.setattr("pocketvlm.pipeline.background.detach", lambda *_: run)
+    with pytest.raises(PocketError, match=r"no adapter; log .*run-1\.log") as error:
+        _in_background(project.workspace.root / "pocketvlm.yaml", project, as_json)
+    assert error.value.exit_code == code

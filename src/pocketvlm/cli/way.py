@@ -139,15 +139,17 @@ def _in_background(config: Path, project: Project, as_json: bool) -> None:
     from pocketvlm.pipeline.work import at_work
 
     started = detach(project, [word for word in sys.argv[1:] if word not in ("--detach", "--json")])
-    if as_json:
-        return show(started, as_json)
     log, where = project.workspace.root / started["log"], shlex.quote(str(config))
-    if started["state"] == "done":
-        return say(f"done; log {log}")
+    if as_json:
+        show(started, as_json)
+    if started["state"] == "gate missed":
+        raise GateMissed(f"{started['message']}; log {log}", {})
+    if started["state"] in ("failed", "stopped", "killed"):
+        raise PocketError(f"{started['state']}: {started['message']}; log {log}")
+    if as_json:
+        return
     if not at_work(started):
-        missed = started["state"] == "gate missed"
-        said = f"{started['message']}; log {log}"
-        raise GateMissed(said, {}) if missed else PocketError(said)
+        return say(f"done; log {log}")
     say(
         f"In the background, pid {started['pid']}; log {log}\n"
         f"  pocketvlm status -c {where}     where it stands (--watch)\n"

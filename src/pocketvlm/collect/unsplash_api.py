@@ -22,6 +22,7 @@ from pocketvlm.collect.candidate import Skipped
 from pocketvlm.collect.download import place, set_location_aside
 from pocketvlm.collect.hourly import Pace
 from pocketvlm.errors import ConfigError, PocketError
+from pocketvlm.journal import duration
 from pocketvlm.keys import LOOPBACK, hide
 from pocketvlm.progress import console, say
 from pocketvlm.workspace import Row, append_row
@@ -340,10 +341,3 @@ def said(answer: Answer) -> str:
 def number(text: str | None) -> int | None:
     """A header's whole number; None for anything else."""
     return int(text) if text and text.isdecimal() and len(text) < 12 else None
-
-
-def duration(seconds: float) -> str:
-    """As people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

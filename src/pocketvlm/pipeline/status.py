@@ -109,7 +109,7 @@ def _gpus() -> list[Row]:
 
 
 def _memory(run: Row) -> float | None:
-    """Resident memory of the run and its processes, GiB; pages they share are counted once each."""
+    """Resident memory of the run and its processes, GiB; what they share counts for each."""
     if run["host"] != socket.gethostname():
         return None
     with suppress(psutil.Error):
