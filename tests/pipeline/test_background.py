@@ -17,9 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pocketvlm.cli.way import _in_background
-from pocketvlm.errors import PocketError
-from pocketvlm.pipeline.background import lines
+from pocketvlm.pipeline.background import Ended, lines
 from pocketvlm.pipeline.work import last_run, recorded
 from pocketvlm.project import Project
 from pocketvlm.workspace import Row
@@ -241,14 +239,36 @@ def test_who_follows_one_run_is_not_shown_another(project: Project) -> None:
         assert [line.split("Z ")[-1] for line in shown] == ["done"]
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize(("state", "code"), [("failed", 1), ("killed", 1), ("gate missed", 3)])
-def test_what_ends_badly_at_once_is_no_success(
-    project: Project, monkeypatch: pytest.MonkeyPatch, state: str, code: int, as_json: bool
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_what_fails_at_once_ends_as_without_detach(
+    project: Project, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     """Also for programs: `remote run` asks for JSON, and goes by the exit code."""
-    run = {"pid": 1, "state": state, "message": "no adapter", "log": "logs/run-1.log"}
-    monkeypatch.setattr("pocketvlm.pipeline.background.detach", lambda *_: run)
-    with pytest.raises(PocketError, match=r"no adapter; log .*run-1\.log") as error:
-        _in_background(project.workspace.root / "pocketvlm.yaml", project, as_json)
-    assert error.value.exit_code == code
+    monkeypatch.delenv("OPENAI_API_KEY")
+    gone = ("--set", "teachers.0.base_url=http://192.0.2.1:9/v1", "--until", "label")
+    here = pocketvlm(project, "run", *gone)
+    there = pocketvlm(project, "run", "--detach", *gone, *words)
+    assert here.returncode == there.returncode == 2
+    for done in (here, there):
+        assert done.stderr.count("error: ") == 1
+        assert "There is no key for it either" in done.stderr
+    assert there.stdout == ""
+    assert "  log: " in there.stderr
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "words", "exit_code"),
+    [
+        ("2026 validate: first run\nerror: accuracy error: 0.1 misses", 3, "accuracy error: 0", 3),
+        ("", -9, "it was killed before it was under way", 1),
+        ("Fatal Python error: no memory", 134, "Fatal Python error", 134),
+    ],
+)
+def test_how_it_ended_is_told(
+    tmp_path: Path, log: str, code: int, words: str, exit_code: int
+) -> None:
+    path = tmp_path / "run.log"
+    path.write_text(log)
+    ended = Ended(path, code)
+    assert str(ended).startswith(words)
+    assert ended.exit_code == exit_code

@@ -134,20 +134,13 @@ def _result(workspace: Workspace, verdict: dict[str, Any]) -> str:
 
 
 def _in_background(config: Path, project: Project, as_json: bool) -> None:
-    from pocketvlm.errors import GateMissed, PocketError
     from pocketvlm.pipeline.background import detach
     from pocketvlm.pipeline.work import at_work
 
     started = detach(project, [word for word in sys.argv[1:] if word not in ("--detach", "--json")])
+    if as_json:
+        return show(started, as_json)
     log, where = project.workspace.root / started["log"], shlex.quote(str(config))
-    if as_json:
-        show(started, as_json)
-    if started["state"] == "gate missed":
-        raise GateMissed(f"{started['message']}; log {log}", {})
-    if started["state"] in ("failed", "stopped", "killed"):
-        raise PocketError(f"{started['state']}: {started['message']}; log {log}")
-    if as_json:
-        return
     if not at_work(started):
         return say(f"done; log {log}")
     say(

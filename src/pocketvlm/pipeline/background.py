@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -41,7 +42,7 @@ def detach(project: Project, arguments: Sequence[str]) -> Row:
     """Start `pocketvlm ARGUMENTS` in a session of its own, which neither the end of the terminal
     nor of ssh reaches; come back when it is under way or done, with state/run.json.
 
-    PocketError, and the exit code of the run, where it ended before: its own words are shown."""
+    PocketError with the run's own words and exit code where it has ended badly by then."""
     with one_at_a_time(project):  # a second run is refused here, and needs no log
         log = new_log(project.workspace, "run")
     with log.open("ab") as file:
@@ -56,7 +57,7 @@ def detach(project: Project, arguments: Sequence[str]) -> Row:
     try:
         while child.poll() is None:
             run = last_run(project.workspace)
-            if run and run["pid"] == child.pid and run["state"] != "starting":
+            if run and run["pid"] == child.pid and run["state"] == "running":
                 return run
             time.sleep(POLL)
     except KeyboardInterrupt:
@@ -70,13 +71,12 @@ def detach(project: Project, arguments: Sequence[str]) -> Row:
 
 
 class Ended(PocketError):
-    """The run ended before it was under way; the message is what it said."""
+    """The run has ended; the message is its error, and where all that it said stands."""
 
     def __init__(self, log: Path, code: int) -> None:
         said = log.read_text(encoding="utf-8", errors="replace").strip()
-        _, mark, error = said.rpartition("error: ")
-        was_killed = f"it was killed before it was under way; log {log}"
-        super().__init__(error if mark else said or was_killed)
+        *_, error = re.split(r"^error: ", said, flags=re.MULTILINE)
+        super().__init__(f"{error or 'it was killed before it was under way'}\n  log: {log}")
         self.exit_code = code if code > 0 else 1
 
 
