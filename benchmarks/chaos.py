@@ -122,6 +122,7 @@ def run_calm(root: Path) -> dict[str, float]:
     """The undisturbed run; the seconds of each stage. PocketError when it fails."""
     with serve() as (url, _):
         configure(root, url)
+        say(f"the undisturbed run first, some minutes; `pocketvlm status -c {root}/pocketvlm.yaml`")
         running = start(root, 0)
         check(running)
     seconds = {name: read_json(Workspace(root).manifest(name))["seconds"] for name in NAMES}
