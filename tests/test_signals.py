@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from pocketvlm.errors import Stopped
 from pocketvlm.label.signals import on_signals
 from pocketvlm.pipeline import STAGES, Stage, run
 from pocketvlm.pipeline.work import last_run
+from pocketvlm.progress import track
 from pocketvlm.project import Project
 from pocketvlm.signals import end_if_told, ended_by_signals
 from pocketvlm.workspace import Row, write_text
@@ -45,6 +48,50 @@ def test_one_that_was_swallowed_is_not_forgotten() -> None:
             end_if_told()
     with ended_by_signals():
         end_if_told()  # the next run knows nothing of it
+
+
+@pytest.fixture
+def ignored(monkeypatch: pytest.MonkeyPatch) -> list[type[BaseException]]:
+    """What Python prints with a traceback, because it cannot raise it where it happened."""
+    kinds: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: kinds.append(it.exc_type))
+    return kinds
+
+
+def test_one_that_was_swallowed_ends_at_the_next_step(ignored: list[type]) -> None:
+    """And nobody is shown a traceback."""
+    asked: list[int] = []
+    with ended_by_signals(), pytest.raises(Stopped, match="SIGTERM"):
+        for number in track(range(5), "Asking", 5):
+            asked.append(number)
+            if number == 1:
+                swallowed_by_a_callback(terminate)
+    assert asked == [0, 1]
+    assert not ignored
+
+
+def test_of_others_the_traceback_stays(ignored: list[type]) -> None:
+    with ended_by_signals():
+        swallowed_by_a_callback(broken)
+    assert ignored == [ValueError]
+
+
+def broken() -> None:
+    """As a library's callback with an error of its own."""
+    raise ValueError("a library's own")
+
+
+class Noise:
+    """Something that can be forgotten."""
+
+
+def swallowed_by_a_callback(what: Callable[[], None]) -> None:
+    """As where a signal comes while a library's weak reference is being called back."""
+    thing = Noise()
+    kept = weakref.ref(thing, lambda _: what())
+    del thing
+    gc.collect()
+    assert kept() is None
 
 
 def test_no_other_stage_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

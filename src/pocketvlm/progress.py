@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from pocketvlm.journal import HANDED_ON, SECOND, Journal, in_words, stand_of
+from pocketvlm.signals import end_if_told
 
 T = TypeVar("T")
 
@@ -164,6 +165,7 @@ def bar(description: str, total: int, shown: bool = True) -> Iterator[Callable[[
 
         def advance(note: str) -> None:
             progress.update(task, advance=1, note=note)
+            end_if_told()
 
         yield advance
 

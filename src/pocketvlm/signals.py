@@ -2,6 +2,7 @@
 run's record says `stopped`."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from types import FrameType
 from pocketvlm.errors import Stopped
 
 _told: list[str] = []
-"""Signals that came. A library may swallow the exception, as an `Exception ignored in ...` while it
-is being loaded; at the next point where work can end it is not forgotten."""
+"""Signals that came. The exception may be swallowed, by a library that is being loaded or by Python
+itself in a callback of a weak reference; at the next step of the work it is not forgotten."""
 
 
 _blocks: list[int] = []
@@ -36,11 +37,17 @@ def ended_by_signals() -> Iterator[None]:
         _told.append(signal.Signals(number).name)
         raise KeyboardInterrupt(f"stopped by {_told[-1]}")
 
+    def ignored(what: "sys.UnraisableHookArgs") -> None:
+        if not (_told and isinstance(what.exc_value, KeyboardInterrupt)):
+            hook(what)
+
     before = {one: signal.signal(one, stop) for one in ending_signals()}
+    hook, sys.unraisablehook = sys.unraisablehook, ignored
     _blocks.append(len(_blocks))
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for one, handler in before.items():
             signal.signal(one, handler)
         if _blocks.pop() == 0:

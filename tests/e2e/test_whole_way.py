@@ -139,7 +139,10 @@ def test_the_demo_tells_its_figures_and_goes_on(tmp_path: Path) -> None:
     assert first.returncode in (0, 3), first.stderr
     metrics = read_json(tmp_path / "demo" / "report" / "metrics.json")
     assert f"{metrics['accuracy']:.3f} [" in first.stderr
-    assert "classify a picture: pocketvlm predict -c" in first.stderr
+    bundled = (tmp_path / "demo" / "bundle").is_dir()
+    assert ("classify a picture: pocketvlm predict -c" in first.stderr) == bundled
+    assert ("no bundle: it is made where the gates are reached" in first.stderr) == (not bundled)
+    assert bundled == (first.returncode == 0)
     assert "teacher 0.9" in first.stderr or "teacher 1.0" in first.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == first.returncode
