@@ -130,6 +130,11 @@ def test_it_outlives_its_terminal(project: Project) -> None:
     """The terminal hangs up: everything in its session is told, and the run is not in it."""
     ours, its = pty.openpty()
     command = [*COMMAND, "run", "--until", "label", "--detach"]
+
+    def terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     shell = subprocess.Popen(
         ["bash", "-c", f"{' '.join(command)}; sleep 60"],
         cwd=project.workspace.root,
@@ -137,7 +142,7 @@ def test_it_outlives_its_terminal(project: Project) -> None:
         stdout=its,
         stderr=its,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=terminal,
     )
     os.close(its)
     said = b""

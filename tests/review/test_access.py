@@ -243,7 +243,9 @@ def test_a_finger_is_told_what_it_can_do(browser: Browser, site: Site) -> None:
     expect(said).to_have_text("12 pictures. A tap selects, a double tap opens.")
     page.get_by_role("gridcell").nth(1).tap()
     expect(said).to_have_text("1 of 12 pictures selected: the buttons below decide on all of them")
-    box = page.get_by_role("gridcell").nth(4).bounding_box()
+    fifth = page.get_by_role("gridcell").nth(4)
+    fifth.tap(trial=True)  # waits until the sheet, which is drawn anew, has come to rest
+    box = fifth.bounding_box()
     assert box
     for _ in range(2):
         page.touchscreen.tap(box["x"] + 20, box["y"] + 20)
