@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pocketvlm.demo.attributes import draw
 from pocketvlm.pictures import FAR, Bitmap, bilinear, open_image, open_picture
 from pocketvlm.prepare.bitmaps import CHECKSUMS, Made, image_name, png, write_bitmaps
 from pocketvlm.project import Project
@@ -81,6 +83,15 @@ def test_a_png_gives_the_same_pixels_to_pillow(width: int, height: int, seed: in
         opened.verify()  # every checksum
     with Image.open(BytesIO(png(bitmap))) as opened:
         assert np.array_equal(np.asarray(opened), bitmap)
+
+
+def test_a_png_is_the_same_bytes_in_every_thread() -> None:
+    """A run that is killed and goes on makes the dataset that an undisturbed one makes."""
+    bitmaps = [draw(np.random.default_rng(seed), 128).rgb for seed in range(60)]
+    here = [png(bitmap) for bitmap in bitmaps]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert list(pool.map(png, bitmaps)) == here
 
 
 def test_a_png_of_a_smooth_picture_is_no_larger_than_pillows(tmp_path: Path) -> None:
